@@ -1,0 +1,344 @@
+//! What an event is to the hub: a place, a few facts, and bytes that it does not read.
+//!
+//! Believe this: the bytes are encoded once, when the event is placed, and never again. What the hub must know of an event (its
+//! family, which item it begins or ends, what it says of its session) is parsed at the door and travels beside the bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::id::{EventId, SessionId};
+use crate::link::{Digest, Link, first_eight_bytes};
+use crate::offset::{Index, Offset, Time};
+use crate::session::{Life, SessionFacts, SessionKey};
+
+/// Which part of an agent's life an event tells of: what interests filter by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Family {
+    /// The session itself.
+    Session = 1,
+    /// The connector that ties it to the hub.
+    Connector,
+    /// Prompts and the queue.
+    Input,
+    /// Runs on one input.
+    Turn,
+    /// Messages.
+    Message,
+    /// Reasoning blocks.
+    Reasoning,
+    /// Tool calls.
+    Tool,
+    /// Questions to a human.
+    Ask,
+    /// Child agents.
+    Subagent,
+    /// Background tasks.
+    Background,
+    /// Files, diffs, plans, workspaces, change requests, artifacts.
+    Work,
+    /// Retries, quotas, usage, compaction, notices.
+    Health,
+    /// Attention items.
+    Attention,
+    /// Commands.
+    Command,
+    /// Raw vendor events.
+    Vendor,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Family; 15] = [
+        Family::Session,
+        Family::Connector,
+        Family::Input,
+        Family::Turn,
+        Family::Message,
+        Family::Reasoning,
+        Family::Tool,
+        Family::Ask,
+        Family::Subagent,
+        Family::Background,
+        Family::Work,
+        Family::Health,
+        Family::Attention,
+        Family::Command,
+        Family::Vendor,
+    ];
+
+    /// The family of this number, which is also its number in the contract.
+    #[must_use]
+    pub fn of_number(number: i32) -> Option<Family> {
+        Self::ALL
+            .into_iter()
+            .find(|family| *family as i32 == number)
+    }
+}
+
+/// Several families.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Families(u32);
+
+impl Families {
+    /// None.
+    pub const NONE: Families = Families(0);
+    /// All of them.
+    pub const ALL: Families = Families(u32::MAX);
+
+    /// These and one more.
+    #[must_use]
+    pub const fn with(self, family: Family) -> Families {
+        Families(self.0 | 1 << family as u8)
+    }
+
+    /// Whether `family` is among them.
+    #[must_use]
+    pub const fn contain(self, family: Family) -> bool {
+        self.0 & 1 << family as u8 != 0
+    }
+
+    /// Those in both.
+    #[must_use]
+    pub const fn and(self, other: Families) -> Families {
+        Families(self.0 & other.0)
+    }
+
+    /// Those in either.
+    #[must_use]
+    pub const fn or(self, other: Families) -> Families {
+        Families(self.0 | other.0)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// As a number, for hashing.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromIterator<Family> for Families {
+    fn from_iter<I: IntoIterator<Item = Family>>(families: I) -> Self {
+        families.into_iter().fold(Families::NONE, Families::with)
+    }
+}
+
+/// The payload's kind: its field number in the contract's `Event.payload`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind(pub u16);
+
+impl Kind {
+    /// The family of this kind: the contract numbers its payloads by family. None for a number that it gives to no family.
+    #[must_use]
+    pub const fn family(self) -> Option<Family> {
+        Some(match self.0 {
+            20..=39 => Family::Session,
+            40..=49 => Family::Connector,
+            50..=59 => Family::Input,
+            60..=69 => Family::Turn,
+            70..=79 => Family::Message,
+            80..=89 => Family::Reasoning,
+            90..=99 => Family::Tool,
+            100..=119 => Family::Ask,
+            120..=129 => Family::Subagent,
+            130..=139 => Family::Background,
+            140..=159 => Family::Work,
+            160..=179 => Family::Health,
+            180..=189 => Family::Attention,
+            190..=209 => Family::Command,
+            210..=219 => Family::Vendor,
+            _ => return None,
+        })
+    }
+}
+
+/// An item's name, as far as the hub needs it: the first eight bytes of the SHA-256 of the item id. Enough to pair the events of one
+/// item within one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemKey(pub u64);
+
+impl ItemKey {
+    /// Of this item id.
+    #[must_use]
+    pub fn of(item_id: &str) -> ItemKey {
+        ItemKey(first_eight_bytes(&Digest::of(item_id.as_bytes()).0))
+    }
+}
+
+/// What an event does to the item it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemStep {
+    /// The item begins; deltas may follow.
+    Started,
+    /// The item has its full value; deltas after it are refused.
+    Completed,
+}
+
+/// What an event says of its session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum SessionStep {
+    /// Nothing.
+    #[default]
+    None,
+    /// It begins, with these facts.
+    Opened(Box<SessionFacts>),
+    /// These facts changed.
+    Changed(Box<SessionFacts>),
+    /// A new life of it begins (resume, compact, clear, process restart).
+    Renewed,
+    /// It ended.
+    Closed,
+    /// It was put aside.
+    Archived,
+    /// It was taken back.
+    Unarchived,
+}
+
+/// What makes an append recognisable when it is sent again: sixteen bytes of a hash over what its writer calls it, unique within
+/// its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DedupeKey(pub [u8; 16]);
+
+impl DedupeKey {
+    /// From the writer's own key.
+    #[must_use]
+    pub fn of_key(key: &str) -> DedupeKey {
+        Self::hash("key", key)
+    }
+
+    /// From an event id, which serves where no key is given and no writer counts.
+    #[must_use]
+    pub fn of_event_id(id: &EventId) -> DedupeKey {
+        Self::hash("event", id.as_str())
+    }
+
+    fn hash(domain: &str, text: &str) -> DedupeKey {
+        let digest = Digest::of(format!("{domain}\0{text}").as_bytes());
+        let mut first = [0; 16];
+        first.copy_from_slice(&digest.0[..16]);
+        DedupeKey(first)
+    }
+}
+
+/// The vendor's own bytes beside an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw {
+    /// What they are, for example `application/json`.
+    pub media_type: Arc<str>,
+    /// The bytes, untouched.
+    pub content: Bytes,
+}
+
+/// Which session an append names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SessionRef {
+    /// By its id.
+    Id(SessionId),
+    /// By the vendor's key.
+    Key(SessionKey),
+}
+
+/// An event on its way in: checked, not yet placed.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its session, opened by this event if it is new.
+    pub session: SessionRef,
+    /// Its name; given by the hub where the writer did not.
+    pub event_id: EventId,
+    /// What makes it recognisable when sent again.
+    pub dedupe: Option<DedupeKey>,
+    /// The payload's kind.
+    pub kind: Kind,
+    /// The payload's family.
+    pub family: Family,
+    /// The session's life that the writer means; none takes the current one.
+    pub life: Option<Life>,
+    /// The item it names.
+    pub item: Option<ItemKey>,
+    /// What it does to that item.
+    pub item_step: Option<ItemStep>,
+    /// What it says of its session.
+    pub session_step: SessionStep,
+    /// Everything of the event that is not the hub's to write, encoded: envelope fields and payload.
+    pub body: Bytes,
+    /// The vendor's bytes beside it.
+    pub raw: Option<Raw>,
+}
+
+/// What the hub writes into an event when it is placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement<'a> {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// Its place in its session.
+    pub index: Index,
+    /// When the hub stored it.
+    pub recorded: Time,
+    /// Its name.
+    pub event_id: &'a EventId,
+    /// Its session.
+    pub session: &'a SessionId,
+    /// The session's root; itself when it has no parent.
+    pub root: &'a SessionId,
+    /// The session's parent.
+    pub parent: Option<&'a SessionId>,
+    /// The session's life.
+    pub life: Life,
+}
+
+/// Turns drafts into an event's stored bytes. The wire brings it; the core does not know protobuf.
+pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
+    /// The stored bytes: all of the event but its link.
+    fn event(&self, placement: &Placement<'_>, body: &Bytes) -> Bytes;
+
+    /// The stored bytes with the link behind them: what is sent.
+    fn linked(&self, stored: &Bytes, link: Link) -> Bytes;
+
+    /// Kind, family and body of the event that opens a session which its first event did not open.
+    fn opened(&self, key: Option<&SessionKey>) -> (Kind, Bytes);
+}
+
+/// Where an event's session stands among the others: what selectors look at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Routing {
+    /// The session.
+    pub session: SessionId,
+    /// Its project, empty when unknown.
+    pub project: Arc<str>,
+    /// Its vendor, empty when unknown.
+    pub vendor: Arc<str>,
+    /// Its parent, the parent's parent and so on, nearest first.
+    pub ancestors: Box<[SessionId]>,
+}
+
+/// An event as it is read and sent.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// Its place in its session.
+    pub index: Index,
+    /// Where its session stands.
+    pub routing: Arc<Routing>,
+    /// The payload's kind.
+    pub kind: Kind,
+    /// The payload's family.
+    pub family: Family,
+    /// The item it names.
+    pub item: Option<ItemKey>,
+    /// What it does to that item.
+    pub item_step: Option<ItemStep>,
+    /// Whether a raw record lies beside it.
+    pub has_raw: bool,
+    /// The chain after it.
+    pub link: Link,
+    /// The bytes that are sent, link included.
+    pub bytes: Bytes,
+}

@@ -1,0 +1,293 @@
+//! What a subscriber wants.
+//!
+//! Believe this: [`Interests`] are canonical, so two subscribers who want the same have equal interests, equal hashes and therefore
+//! equal resume tokens, whatever order they wrote them in.
+
+pub mod index;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::event::{Families, Family, Routing};
+use crate::id::SessionId;
+use crate::limits;
+use crate::link::first_eight_bytes;
+
+/// Which sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Selector {
+    /// All of the tenant's.
+    All,
+    /// Those of one project, in its normal spelling.
+    Project(String),
+    /// Those of one vendor's agents.
+    Vendor(String),
+    /// One.
+    Session(SessionId),
+    /// One and all below it.
+    Subtree(SessionId),
+}
+
+/// How much of them. Each includes the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Detail {
+    /// What a list needs: session, ask, attention and command events.
+    Summary,
+    /// All durable events.
+    Content,
+    /// Deltas too.
+    Live,
+}
+
+impl Detail {
+    const fn families(self) -> Families {
+        match self {
+            Detail::Summary => Families::NONE
+                .with(Family::Session)
+                .with(Family::Ask)
+                .with(Family::Attention)
+                .with(Family::Command),
+            Detail::Content | Detail::Live => Families::ALL,
+        }
+    }
+}
+
+/// One wish of a subscriber.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Interest {
+    /// Which sessions.
+    pub selector: Selector,
+    /// How much of them.
+    pub detail: Detail,
+    /// Only these families of it.
+    pub families: Families,
+}
+
+impl Interest {
+    /// All that `detail` holds.
+    #[must_use]
+    pub const fn new(selector: Selector, detail: Detail) -> Interest {
+        Interest {
+            selector,
+            detail,
+            families: Families::ALL,
+        }
+    }
+
+    /// The families that this interest really wants.
+    #[must_use]
+    pub const fn wanted(&self) -> Families {
+        self.detail.families().and(self.families)
+    }
+
+    /// Whether this interest looks at the session at all.
+    #[must_use]
+    pub fn selects(&self, routing: &Routing) -> bool {
+        match &self.selector {
+            Selector::All => true,
+            Selector::Project(project) => *project == *routing.project,
+            Selector::Vendor(vendor) => *vendor == *routing.vendor,
+            Selector::Session(session) => *session == routing.session,
+            Selector::Subtree(session) => {
+                *session == routing.session || routing.ancestors.contains(session)
+            }
+        }
+    }
+}
+
+/// Why interests are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// None were given.
+    #[error("is empty; give at least one interest")]
+    None,
+    /// Too many were given.
+    #[error("has {0} entries; give at most {max}", max = limits::INTERESTS_MAX)]
+    TooMany(usize),
+}
+
+/// All wishes of one subscriber, sorted, without repetition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Interests(Box<[Interest]>);
+
+impl Interests {
+    /// Brings interests into their canonical form.
+    ///
+    /// # Errors
+    /// When there are none, or more than [`limits::INTERESTS_MAX`].
+    pub fn new(mut interests: Vec<Interest>) -> Result<Interests, Error> {
+        if interests.is_empty() {
+            return Err(Error::None);
+        }
+        if interests.len() > limits::INTERESTS_MAX {
+            return Err(Error::TooMany(interests.len()));
+        }
+        interests.sort();
+        interests.dedup();
+        Ok(Interests(interests.into()))
+    }
+
+    /// One by one, in canonical order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Interest> {
+        self.0.iter()
+    }
+
+    /// Whether an event of this family of that session is wanted.
+    #[must_use]
+    pub fn want(&self, routing: &Routing, family: Family) -> bool {
+        self.0
+            .iter()
+            .any(|interest| interest.wanted().contain(family) && interest.selects(routing))
+    }
+
+    /// Whether deltas of this family of that session are wanted.
+    #[must_use]
+    pub fn want_deltas(&self, routing: &Routing, family: Family) -> bool {
+        self.0.iter().any(|interest| {
+            interest.detail == Detail::Live
+                && interest.families.contain(family)
+                && interest.selects(routing)
+        })
+    }
+
+    /// How much of a session is wanted; none when nothing is.
+    #[must_use]
+    pub fn detail(&self, routing: &Routing) -> Option<Detail> {
+        self.0
+            .iter()
+            .filter(|interest| interest.selects(routing))
+            .map(|interest| interest.detail)
+            .max()
+    }
+
+    /// Whether any of them wants deltas.
+    #[must_use]
+    pub fn live(&self) -> bool {
+        self.0
+            .iter()
+            .any(|interest| interest.detail == Detail::Live)
+    }
+
+    /// The sessions looked at, when all interests name single sessions: such a read can go by session instead of by offset.
+    #[must_use]
+    pub fn single_sessions(&self) -> Option<Vec<&SessionId>> {
+        let mut sessions: Vec<_> = self
+            .0
+            .iter()
+            .map(|interest| match &interest.selector {
+                Selector::Session(session) => Some(session),
+                Selector::All
+                | Selector::Project(_)
+                | Selector::Vendor(_)
+                | Selector::Subtree(_) => None,
+            })
+            .collect::<Option<_>>()?;
+        sessions.dedup();
+        Some(sessions)
+    }
+
+    /// Eight bytes that stand for these interests in a resume token.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let mut hash = Sha256::new();
+        for interest in &self.0 {
+            let (tag, text) = match &interest.selector {
+                Selector::All => (0u8, ""),
+                Selector::Project(project) => (1, project.as_str()),
+                Selector::Vendor(vendor) => (2, vendor.as_str()),
+                Selector::Session(session) => (3, session.as_str()),
+                Selector::Subtree(session) => (4, session.as_str()),
+            };
+            hash.update([tag, interest.detail as u8]);
+            hash.update(interest.families.bits().to_be_bytes());
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        }
+        first_eight_bytes(&hash.finalize())
+    }
+}
+
+impl<'a> IntoIterator for &'a Interests {
+    type Item = &'a Interest;
+    type IntoIter = std::slice::Iter<'a, Interest>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routing(session: &str, project: &str, ancestors: &[&str]) -> Routing {
+        Routing {
+            session: SessionId::parse(session).unwrap(),
+            project: project.into(),
+            vendor: "opencode".into(),
+            ancestors: ancestors
+                .iter()
+                .map(|id| SessionId::parse(id).unwrap())
+                .collect(),
+        }
+    }
+
+    fn interest(selector: Selector, detail: Detail) -> Interests {
+        Interests::new(vec![Interest::new(selector, detail)]).unwrap()
+    }
+
+    #[test]
+    fn a_selector_selects_what_it_says() {
+        let child = routing("child", "/p", &["mid", "root"]);
+        let id = |text| SessionId::parse(text).unwrap();
+        for (selector, expected) in [
+            (Selector::All, true),
+            (Selector::Project("/p".into()), true),
+            (Selector::Project("/q".into()), false),
+            (Selector::Vendor("opencode".into()), true),
+            (Selector::Vendor("codex".into()), false),
+            (Selector::Session(id("child")), true),
+            (Selector::Session(id("root")), false),
+            (Selector::Subtree(id("root")), true),
+            (Selector::Subtree(id("child")), true),
+            (Selector::Subtree(id("other")), false),
+        ] {
+            let interests = interest(selector.clone(), Detail::Content);
+            assert_eq!(
+                interests.want(&child, Family::Message),
+                expected,
+                "{selector:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn detail_decides_families_and_deltas() {
+        let any = routing("s", "", &[]);
+        let summary = interest(Selector::All, Detail::Summary);
+        assert!(summary.want(&any, Family::Session) && !summary.want(&any, Family::Message));
+        assert!(!interest(Selector::All, Detail::Content).want_deltas(&any, Family::Message));
+        let live = interest(Selector::All, Detail::Live);
+        assert!(live.want(&any, Family::Message) && live.want_deltas(&any, Family::Message));
+        let mut tools = Interest::new(Selector::All, Detail::Live);
+        tools.families = Families::NONE.with(Family::Tool);
+        let tools = Interests::new(vec![tools]).unwrap();
+        assert!(tools.want(&any, Family::Tool) && !tools.want(&any, Family::Message));
+        assert!(!tools.want_deltas(&any, Family::Message));
+    }
+
+    #[test]
+    fn the_order_of_interests_does_not_matter_but_their_content_does() {
+        let a = Interest::new(Selector::All, Detail::Summary);
+        let b = Interest::new(
+            Selector::Session(SessionId::parse("s").unwrap()),
+            Detail::Live,
+        );
+        let one = Interests::new(vec![a.clone(), b.clone()]).unwrap();
+        let other = Interests::new(vec![b.clone(), a.clone(), b.clone()]).unwrap();
+        assert_eq!(one, other);
+        assert_eq!(one.hash(), other.hash());
+        assert_ne!(one.hash(), Interests::new(vec![b]).unwrap().hash());
+        assert_eq!(Interests::new(vec![]), Err(Error::None));
+        assert_eq!(Interests::new(vec![a; 257]), Err(Error::TooMany(257)));
+    }
+}

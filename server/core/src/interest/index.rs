@@ -1,0 +1,309 @@
+//! Who must be woken for an event, and how far the log reaches: one lock for both.
+//!
+//! Believe this: *stamped first, published second, both under one lock*. A seat that is taken sees either a tail without the
+//! batch, and is stamped by it, or a tail with it, and reads it. There is no third order.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::event::{Families, Family, Routing};
+use crate::id::SessionId;
+use crate::interest::{Detail, Interests, Selector};
+use crate::link::Link;
+use crate::offset::Offset;
+
+/// A subscriber's place in the index.
+pub type SeatId = u64;
+
+/// What a subscriber and the appender share.
+#[derive(Debug, Default)]
+pub struct Seat {
+    /// One past the newest event that this subscriber will receive. Written under the index's lock only.
+    due: AtomicU64,
+    /// One past the newest delta that this subscriber may receive. Written under the index's lock only.
+    delta_due: AtomicU64,
+    /// Holds one permit, so that a wake-up between a look and a wait is not lost.
+    wake: Notify,
+    /// How often it was woken: what the cost rule is asserted by.
+    wakes: AtomicU64,
+}
+
+impl Seat {
+    /// Waits for the next wake-up. Cancel safe: a wake-up that nobody waited for is kept.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Wakes the subscriber for a reason that lies outside the log.
+    pub fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// How often it was woken.
+    #[must_use]
+    pub fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Relaxed)
+    }
+}
+
+/// How far a log reaches, and what that means for one subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// First unwritten offset.
+    pub tail: Offset,
+    /// The link before the tail.
+    pub link: Link,
+    /// One past the newest event that the subscriber will receive, as far as is known.
+    pub due: Offset,
+    /// One past the newest delta that the subscriber may receive.
+    pub delta_due: u64,
+}
+
+/// An event as far as the index looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Due<'a> {
+    /// Where its session stands.
+    pub routing: &'a Routing,
+    /// Its family.
+    pub family: Family,
+    /// Its place.
+    pub offset: Offset,
+}
+
+/// One list entry: who, and which families wake it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    seat: SeatId,
+    events: Families,
+    deltas: Families,
+}
+
+/// All subscribers of one log, by what they look at.
+#[derive(Debug)]
+pub struct InterestIndex {
+    tail: Offset,
+    link: Link,
+    seats: HashMap<SeatId, Arc<Seat>>,
+    next_seat: SeatId,
+    all: Vec<Entry>,
+    projects: HashMap<String, Vec<Entry>>,
+    vendors: HashMap<String, Vec<Entry>>,
+    sessions: HashMap<SessionId, Vec<Entry>>,
+    subtrees: HashMap<SessionId, Vec<Entry>>,
+    /// Reused between batches; empty outside of a method.
+    woken: Vec<SeatId>,
+}
+
+impl InterestIndex {
+    /// An index without subscribers over a log that reaches `tail`.
+    #[must_use]
+    pub fn new(tail: Offset, link: Link) -> InterestIndex {
+        InterestIndex {
+            tail,
+            link,
+            seats: HashMap::new(),
+            next_seat: 0,
+            all: Vec::new(),
+            projects: HashMap::new(),
+            vendors: HashMap::new(),
+            sessions: HashMap::new(),
+            subtrees: HashMap::new(),
+            woken: Vec::new(),
+        }
+    }
+
+    /// How far the log reaches.
+    #[must_use]
+    pub const fn tail(&self) -> (Offset, Link) {
+        (self.tail, self.link)
+    }
+
+    /// How many subscribers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether nobody subscribes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Takes a seat. All that lies before the current tail counts as due: it was published before this seat could be stamped.
+    pub fn enter(&mut self, interests: &Interests) -> (SeatId, Arc<Seat>) {
+        let id = self.next_seat;
+        self.next_seat += 1;
+        let seat = Arc::new(Seat::default());
+        seat.due.store(self.tail.0, Ordering::Relaxed);
+        self.seats.insert(id, seat.clone());
+        for interest in interests {
+            let deltas = if interest.detail == Detail::Live {
+                interest.families
+            } else {
+                Families::NONE
+            };
+            let entry = Entry {
+                seat: id,
+                events: interest.wanted(),
+                deltas,
+            };
+            match &interest.selector {
+                Selector::All => self.all.push(entry),
+                Selector::Project(project) => self
+                    .projects
+                    .entry(project.clone())
+                    .or_default()
+                    .push(entry),
+                Selector::Vendor(vendor) => {
+                    self.vendors.entry(vendor.clone()).or_default().push(entry)
+                }
+                Selector::Session(session) => self
+                    .sessions
+                    .entry(session.clone())
+                    .or_default()
+                    .push(entry),
+                Selector::Subtree(session) => self
+                    .subtrees
+                    .entry(session.clone())
+                    .or_default()
+                    .push(entry),
+            }
+        }
+        (id, seat)
+    }
+
+    /// Gives a seat back. Lists that become empty go away with it.
+    pub fn leave(&mut self, seat: SeatId, interests: &Interests) {
+        self.seats.remove(&seat);
+        for interest in interests {
+            match &interest.selector {
+                Selector::All => self.all.retain(|entry| entry.seat != seat),
+                Selector::Project(project) => forget(&mut self.projects, project, seat),
+                Selector::Vendor(vendor) => forget(&mut self.vendors, vendor, seat),
+                Selector::Session(session) => forget(&mut self.sessions, session, seat),
+                Selector::Subtree(session) => forget(&mut self.subtrees, session, seat),
+            }
+        }
+    }
+
+    /// What one subscriber must know before its next step, read at one instant.
+    #[must_use]
+    pub fn reach(&self, seat: &Seat) -> Reach {
+        Reach {
+            tail: self.tail,
+            link: self.link,
+            due: Offset(seat.due.load(Ordering::Relaxed)),
+            delta_due: seat.delta_due.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Stamps who receives these events, moves the tail, and wakes each of them once.
+    ///
+    /// # Panics
+    /// When the tail would move backwards: a broken promise of the store.
+    pub fn publish<'a>(
+        &mut self,
+        events: impl IntoIterator<Item = Due<'a>>,
+        tail: Offset,
+        link: Link,
+    ) {
+        assert!(
+            tail >= self.tail,
+            "tail moved backwards: {} after {}",
+            tail,
+            self.tail
+        );
+        let mut woken = std::mem::take(&mut self.woken);
+        for event in events {
+            let due = event.offset.next().0;
+            self.receivers(
+                event.routing,
+                |entry| entry.events.contain(event.family),
+                |id, seat| {
+                    if seat.due.swap(due, Ordering::Relaxed) < due {
+                        woken.push(id);
+                    }
+                },
+            );
+        }
+        self.tail = tail;
+        self.link = link;
+        self.wake_once(woken);
+    }
+
+    /// Stamps and wakes who may receive a delta of this family.
+    pub fn publish_delta(&mut self, routing: &Routing, family: Family, due: u64) {
+        let mut woken = std::mem::take(&mut self.woken);
+        self.receivers(
+            routing,
+            |entry| entry.deltas.contain(family),
+            |id, seat| {
+                if seat.delta_due.swap(due, Ordering::Relaxed) < due {
+                    woken.push(id);
+                }
+            },
+        );
+        self.wake_once(woken);
+    }
+
+    /// Wakes everybody: something outside the log changed for all.
+    pub fn wake_all(&self) {
+        self.seats.values().for_each(|seat| seat.wake());
+    }
+
+    fn wake_once(&mut self, mut woken: Vec<SeatId>) {
+        woken.sort_unstable();
+        woken.dedup();
+        for id in woken.drain(..) {
+            if let Some(seat) = self.seats.get(&id) {
+                seat.wake();
+            }
+        }
+        self.woken = woken;
+    }
+
+    fn receivers(
+        &self,
+        routing: &Routing,
+        wants: impl Fn(&Entry) -> bool,
+        mut each: impl FnMut(SeatId, &Seat),
+    ) {
+        let lists = [
+            Some(&self.all),
+            self.projects.get(&*routing.project),
+            self.vendors.get(&*routing.vendor),
+            self.sessions.get(&routing.session),
+            self.subtrees.get(&routing.session),
+        ];
+        let above = routing
+            .ancestors
+            .iter()
+            .map(|ancestor| self.subtrees.get(ancestor));
+        for entry in lists
+            .into_iter()
+            .chain(above)
+            .flatten()
+            .flatten()
+            .filter(|entry| wants(entry))
+        {
+            if let Some(seat) = self.seats.get(&entry.seat) {
+                each(entry.seat, seat);
+            }
+        }
+    }
+}
+
+fn forget<K: Hash + Eq>(lists: &mut HashMap<K, Vec<Entry>>, key: &K, seat: SeatId) {
+    if let Some(list) = lists.get_mut(key) {
+        list.retain(|entry| entry.seat != seat);
+        if list.is_empty() {
+            lists.remove(key);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Every bound of the hub, each with its reason, in one place.
+//!
+//! Believe this: nothing in this crate grows without one of these numbers above it.
+
+use std::time::Duration;
+
+/// Longest identifier that a client may choose, in bytes: an id is a key, not a document.
+pub const ID_BYTES_MAX: usize = 128;
+
+/// Longest part of a session's native key (a vendor's id, a path, a repository URL), in bytes: Linux' own `PATH_MAX`.
+pub const KEY_PART_BYTES_MAX: usize = 4096;
+
+/// Largest event, in bytes as stored. Longer text keeps its beginning and its end, so that one event always fits a gRPC message
+/// (4 MiB by default) sixteen times over.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest raw vendor record beside an event, in bytes: the same as an event, for the same reason.
+pub const RAW_BYTES_MAX: usize = 256 * 1024;
+
+/// Most events in one append call or frame. A larger batch gains nothing: a commit gathers several calls anyway.
+pub const APPEND_EVENTS_MAX: usize = 1024;
+
+/// Most bytes in one append call: fits a gRPC message of 4 MiB.
+pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
+
+/// Most events that one commit gathers, so that the first of them does not wait long for the last.
+pub const COMMIT_EVENTS_MAX: usize = 4096;
+
+/// Most calls that wait for the committer. Beyond it a caller waits to be queued, which is back-pressure.
+pub const COMMIT_QUEUE_MAX: usize = 1024;
+
+/// Most bytes that wait for the committer, over all callers: the same purpose, for large events.
+pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Most folded rows (sessions, writers) kept between commits, per log. They are a cache: a miss costs one read.
+pub const FOLD_CACHE_ROWS_MAX: usize = 10_000;
+
+/// Most events that a duplicate's place is searched in. A retry repeats what was never acknowledged, so its first copy is near the tail.
+pub const DUPLICATE_SCAN_MAX: usize = 4096;
+
+/// Most events a writer may have sent and not yet seen acknowledged on one stream.
+pub const UNACKNOWLEDGED_EVENTS_MAX: usize = 1024;
+
+/// Most bytes of the same.
+pub const UNACKNOWLEDGED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of the newest events kept in memory, for all logs of the process together.
+pub const WINDOW_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+
+/// What a slot of the window costs beside its event's bytes: the slot, its posting and its share of the maps.
+pub const WINDOW_SLOT_OVERHEAD_BYTES: usize = 160;
+
+/// Bytes of the newest deltas kept in memory, per log. A subscriber further behind is given the texts so far instead.
+pub const DELTA_WINDOW_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest text in flight that the hub keeps, per item, in bytes. Beyond it the text is unavailable until the item completes,
+/// which could not be stored at full length either.
+pub const ITEM_TEXT_BYTES_MAX: usize = EVENT_BYTES_MAX;
+
+/// Bytes of all texts in flight of one log. Beyond it the oldest become unavailable.
+pub const ITEM_TEXTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Most items in flight in one log. Beyond it the oldest are forgotten: they were abandoned, or will be completed.
+pub const ITEMS_IN_FLIGHT_MAX: usize = 10_000;
+
+/// Most events in one `events` frame.
+pub const FRAME_EVENTS_MAX: usize = 512;
+
+/// Bytes after which an `events` or `deltas` frame is full. It holds at least one event, however large.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Most events that one store read looks at, matching or not, so that a selective read of a long log makes progress that its
+/// subscriber can see and keep.
+pub const SCAN_EVENTS_MAX: usize = 4096;
+
+/// Most matching events that a resume replays before a snapshot is the better answer.
+pub const REPLAY_EVENTS_DEFAULT: u64 = 100_000;
+
+/// Most events that `from_last` goes back.
+pub const FROM_LAST_MAX: u32 = 10_000;
+
+/// Most interests of one subscription.
+pub const INTERESTS_MAX: usize = 256;
+
+/// Most sessions in one snapshot, the most recently active first. More are listed by `ListSessions`.
+pub const SNAPSHOT_SESSIONS_MAX: usize = 10_000;
+
+/// Most items of each session in a snapshot. Older ones are read by `ListEvents`.
+pub const SNAPSHOT_ITEMS_MAX: usize = 50;
+
+/// Most events that are looked at to find those items.
+pub const SNAPSHOT_SCAN_MAX: usize = 2_000;
+
+/// Bytes of items in one snapshot. Sessions past it come with their row and a page token, without items.
+pub const SNAPSHOT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Most sessions in one `snapshot_page` frame.
+pub const SNAPSHOT_PAGE_SESSIONS_MAX: usize = 200;
+
+/// Deepest chain of parents that is followed, so that a cycle or a joke costs a bounded walk.
+pub const SESSION_DEPTH_MAX: usize = 64;
+
+/// Default and largest page of a List method.
+pub const PAGE_SIZE_DEFAULT: usize = 50;
+/// Larger page sizes are taken as this.
+pub const PAGE_SIZE_MAX: usize = 1000;
+
+/// Time between two heartbeats of a stream, before jitter, and the range a client may ask for. It must stay below what proxies
+/// take for idle (60 s is common).
+pub const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(15);
+/// Shortest heartbeat interval that may be asked for.
+pub const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
+/// Longest heartbeat interval that may be asked for.
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
+/// Share of the interval by which each heartbeat is early or late, so that many streams do not beat together.
+pub const HEARTBEAT_JITTER: f64 = 0.2;
+
+/// How long a writer holds its lease without a sign of life.
+pub const LEASE_DURATION: Duration = Duration::from_secs(30);
+
+/// Time between minting a new resume token key and its first use, so that every node verifies it before any mints with it.
+pub const RESUME_KEY_DELAY: Duration = Duration::from_secs(10);
+
+/// Most resume token keys kept, retired ones included.
+pub const RESUME_KEYS_MAX: usize = 64;
+
+/// Shortest and longest advice in a DRAINING `closing`, spread so that the clients of one node do not all return at once.
+pub const DRAIN_RETRY_MIN: Duration = Duration::from_millis(100);
+/// See [`DRAIN_RETRY_MIN`].
+pub const DRAIN_RETRY_MAX: Duration = Duration::from_secs(2);

@@ -1,0 +1,341 @@
+//! A session's row, and how events change it.
+//!
+//! Believe this: the row is a fold of the log. It is written in the transaction that stores the event, and nothing else writes it.
+
+use std::sync::Arc;
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::event::{Routing, SessionStep};
+use crate::id::SessionId;
+use crate::limits;
+use crate::offset::{Index, Offset, SessionNumber, Time};
+
+/// Counts a session's vendor-side lives, from 1.
+pub type Life = u32;
+
+/// A session's name on the vendor's side. Parts are compared one by one, never joined.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// Who makes the agent.
+    pub vendor: Arc<str>,
+    /// The connector's own lasting id, so that two laptops never collide.
+    pub installation: Arc<str>,
+    /// The project, normalised by [`normal_project`].
+    pub project: Arc<str>,
+    /// The vendor's id of the session.
+    pub native_id: Arc<str>,
+}
+
+/// Why a key is refused: the part, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A part that must be given is empty.
+    #[error("{0} is empty; give the vendor's name and its id of the session")]
+    Empty(&'static str),
+    /// A part is too long.
+    #[error("{0} has {1} bytes; give at most {max}", max = limits::KEY_PART_BYTES_MAX)]
+    TooLong(&'static str, usize),
+    /// A part has a control character.
+    #[error("{0} has a control character; remove it")]
+    Control(&'static str),
+}
+
+impl SessionKey {
+    /// Checks the parts and normalises the project.
+    ///
+    /// # Errors
+    /// Names the part that is empty, too long or holds a control character.
+    pub fn parse(
+        vendor: &str,
+        installation: &str,
+        project: &str,
+        native_id: &str,
+    ) -> Result<SessionKey, Error> {
+        for (name, part) in [("vendor", vendor), ("native_id", native_id)] {
+            if part.is_empty() {
+                return Err(Error::Empty(name));
+            }
+        }
+        for (name, part) in [
+            ("vendor", vendor),
+            ("installation", installation),
+            ("project", project),
+            ("native_id", native_id),
+        ] {
+            if part.len() > limits::KEY_PART_BYTES_MAX {
+                return Err(Error::TooLong(name, part.len()));
+            }
+            if part.chars().any(char::is_control) {
+                return Err(Error::Control(name));
+            }
+        }
+        Ok(SessionKey {
+            vendor: vendor.into(),
+            installation: installation.into(),
+            project: normal_project(project).into(),
+            native_id: native_id.into(),
+        })
+    }
+}
+
+/// The one spelling of a project: an absolute path or a repository URL in NFC, without a slash at the end.
+///
+/// macOS hands out paths decomposed, and some agents add a slash: without this the two sides of one project would never meet.
+#[must_use]
+pub fn normal_project(project: &str) -> String {
+    let normal: String = project.nfc().collect();
+    let trimmed = normal.trim_end_matches('/');
+    if trimmed.is_empty() && !normal.is_empty() {
+        "/".to_owned()
+    } else {
+        trimmed.to_owned()
+    }
+}
+
+/// What is known of a session beside its place. In a change, what is absent stays and what is empty is cleared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// What a list shows.
+    pub title: Option<Arc<str>>,
+    /// The project, normalised.
+    pub project: Option<Arc<str>>,
+    /// Who makes the agent.
+    pub vendor: Option<Arc<str>>,
+    /// The parent session.
+    pub parent: Option<SessionId>,
+    /// Everything else, by the contract's field name.
+    pub other: Vec<(&'static str, Arc<str>)>,
+}
+
+impl SessionFacts {
+    /// Takes over what `newer` says, keeps what it does not mention. The parent is left to the caller, who knows the tree.
+    pub fn merge(&mut self, newer: &SessionFacts) {
+        let SessionFacts {
+            title,
+            project,
+            vendor,
+            parent: _,
+            other,
+        } = newer;
+        for (mine, theirs) in [
+            (&mut self.title, title),
+            (&mut self.project, project),
+            (&mut self.vendor, vendor),
+        ] {
+            if theirs.is_some() {
+                mine.clone_from(theirs);
+            }
+        }
+        for (name, value) in other {
+            match self.other.iter_mut().find(|(known, _)| known == name) {
+                Some((_, old)) => old.clone_from(value),
+                None => self.other.push((name, value.clone())),
+            }
+        }
+    }
+
+    /// One of the other facts; none when unknown or cleared.
+    #[must_use]
+    pub fn other(&self, name: &str) -> Option<&str> {
+        self.other
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| &**value)
+            .filter(|value| !value.is_empty())
+    }
+}
+
+/// Whether a session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// It may still speak.
+    Live,
+    /// It ended; a new life reopens it.
+    Closed,
+}
+
+/// One session, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The store's number.
+    pub number: SessionNumber,
+    /// Its id.
+    pub id: SessionId,
+    /// Its name on the vendor's side.
+    pub key: Option<SessionKey>,
+    /// Its parent, the parent's parent and so on, nearest first, at most [`limits::SESSION_DEPTH_MAX`].
+    pub ancestors: Box<[SessionId]>,
+    /// Its vendor-side life.
+    pub life: Life,
+    /// Whether it goes on.
+    pub lifecycle: Lifecycle,
+    /// Put aside by a person.
+    pub archived: bool,
+    /// What is known of it.
+    pub facts: SessionFacts,
+    /// The index of its next event.
+    pub next_index: Index,
+    /// Where it was opened.
+    pub opened_offset: Offset,
+    /// Its newest event.
+    pub last_offset: Offset,
+    /// When it was opened.
+    pub created: Time,
+    /// When its newest event was stored.
+    pub updated: Time,
+    /// When it was closed, while it is.
+    pub closed: Option<Time>,
+}
+
+impl Session {
+    /// A session whose first event is about to be placed at `offset`.
+    #[must_use]
+    pub fn new(
+        number: SessionNumber,
+        id: SessionId,
+        key: Option<SessionKey>,
+        offset: Offset,
+        now: Time,
+    ) -> Session {
+        let facts = key
+            .as_ref()
+            .map_or_else(SessionFacts::default, |key| SessionFacts {
+                vendor: Some(key.vendor.clone()),
+                project: Some(key.project.clone()).filter(|project| !project.is_empty()),
+                ..SessionFacts::default()
+            });
+        Session {
+            number,
+            id,
+            key,
+            ancestors: Box::default(),
+            life: 1,
+            lifecycle: Lifecycle::Live,
+            archived: false,
+            facts,
+            next_index: Index(0),
+            opened_offset: offset,
+            last_offset: offset,
+            created: now,
+            updated: now,
+            closed: None,
+        }
+    }
+
+    /// The top of its tree; itself when it has no parent.
+    #[must_use]
+    pub fn root(&self) -> &SessionId {
+        self.ancestors.last().unwrap_or(&self.id)
+    }
+
+    /// Its parent.
+    #[must_use]
+    pub fn parent(&self) -> Option<&SessionId> {
+        self.ancestors.first()
+    }
+
+    /// Where it stands, for selectors.
+    #[must_use]
+    pub fn routing(&self) -> Routing {
+        let text = |fact: &Option<Arc<str>>| fact.clone().unwrap_or_default();
+        Routing {
+            session: self.id.clone(),
+            project: text(&self.facts.project),
+            vendor: text(&self.facts.vendor),
+            ancestors: self.ancestors.clone(),
+        }
+    }
+
+    /// Folds one event that was placed at `offset`. `lineage` is the new parent and its ancestors, where the event names one.
+    pub fn apply(
+        &mut self,
+        step: &SessionStep,
+        lineage: Option<Box<[SessionId]>>,
+        offset: Offset,
+        now: Time,
+    ) {
+        match step {
+            SessionStep::None => {}
+            SessionStep::Opened(facts) | SessionStep::Changed(facts) => {
+                self.facts.merge(facts);
+                if let Some(ancestors) = lineage {
+                    self.ancestors = ancestors;
+                }
+            }
+            SessionStep::Renewed => {
+                self.life += 1;
+                self.lifecycle = Lifecycle::Live;
+                self.closed = None;
+            }
+            SessionStep::Closed => {
+                self.lifecycle = Lifecycle::Closed;
+                self.closed = Some(now);
+            }
+            SessionStep::Archived => self.archived = true,
+            SessionStep::Unarchived => self.archived = false,
+        }
+        self.next_index = Index(self.next_index.0 + 1);
+        self.last_offset = offset;
+        self.updated = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c_25_both_spellings_of_a_path_are_one_project() {
+        assert_eq!(normal_project("/home/u/Gru\u{308}n/"), "/home/u/Gr\u{fc}n");
+        assert_eq!(normal_project("/"), "/");
+        assert_eq!(normal_project(""), "");
+        assert_eq!(
+            normal_project("https://example.org/a//"),
+            "https://example.org/a"
+        );
+    }
+
+    #[test]
+    fn keys_are_structured_so_that_no_two_sessions_share_one() {
+        let one = SessionKey::parse("a", "b", "/c", "d");
+        assert_ne!(one, SessionKey::parse("a", "", "b/c", "d"));
+        assert_eq!(
+            SessionKey::parse("", "", "", "d"),
+            Err(Error::Empty("vendor"))
+        );
+        assert_eq!(
+            SessionKey::parse("a", "", "", ""),
+            Err(Error::Empty("native_id"))
+        );
+        assert_eq!(
+            SessionKey::parse("a", "\n", "", "d"),
+            Err(Error::Control("installation"))
+        );
+    }
+
+    #[test]
+    fn an_update_that_lacks_a_fact_never_erases_it() {
+        let mut facts = SessionFacts {
+            title: Some("old".into()),
+            other: vec![("cwd", "/a".into())],
+            ..SessionFacts::default()
+        };
+        facts.merge(&SessionFacts {
+            other: vec![("branch", "main".into())],
+            ..SessionFacts::default()
+        });
+        assert_eq!(facts.title.as_deref(), Some("old"));
+        assert_eq!(
+            (facts.other("cwd"), facts.other("branch")),
+            (Some("/a"), Some("main"))
+        );
+        facts.merge(&SessionFacts {
+            title: Some("".into()),
+            other: vec![("cwd", "".into())],
+            ..SessionFacts::default()
+        });
+        assert_eq!(facts.title.as_deref(), Some(""));
+        assert_eq!(facts.other("cwd"), None);
+    }
+}

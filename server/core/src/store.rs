@@ -1,0 +1,349 @@
+//! Where logs last: the one seam between the hub and a database.
+//!
+//! Believe this: a store decides nothing. It takes rows in one transaction and gives rows back; what may be written is decided by
+//! `appender`, what is read is decided by `handoff`.
+//!
+//! ```text
+//!        oldest            from        until           tail
+//!          |                 |           |               |
+//!   trimmed| e e e e e e e e |e e e e e e| e e e e e e e | not yet written
+//! ```
+//!
+//! Rules that every store keeps, and [`suite`] checks:
+//! - [`Transaction::lock`] takes the log's row, and holds it until the transaction ends: two transactions on one log come one after
+//!   the other, and the second sees what the first wrote.
+//! - A transaction that was not committed leaves nothing. After [`Transaction::commit`] returned, nothing can take it back.
+//! - A read sees whole transactions only.
+
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+
+pub mod memory;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::event::{DedupeKey, Event, ItemKey, ItemStep, Kind, Raw};
+use crate::id::{SessionId, TenantId, WriterId};
+use crate::interest::Interests;
+use crate::link::{Link, LinkKey};
+use crate::offset::{Epoch, Index, LogKey, Offset, SessionNumber, Time};
+use crate::resume_token::ResumeKey;
+use crate::session::{Session, SessionKey};
+
+/// Why a store did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The disk is full. Reads go on; writes succeed again when there is room.
+    #[error("the disk is full")]
+    Full,
+    /// What was to be written breaks a rule of the database. Nothing was written.
+    #[error("a row breaks a constraint: {0}")]
+    Constraint(Arc<str>),
+    /// It is not known whether a commit happened. Reading the log's row tells.
+    #[error("it is not known whether the commit happened")]
+    CommitUnknown,
+    /// The database cannot be used right now.
+    #[error("the database is not available: {0}")]
+    Unavailable(Arc<str>),
+    /// What is stored cannot be understood: the log is damaged, or was written by a newer version.
+    #[error("what is stored cannot be read: {0}")]
+    Corrupt(Arc<str>),
+}
+
+/// A log's row.
+#[derive(Clone, Debug)]
+pub struct LogRow {
+    /// The store's number of it.
+    pub key: LogKey,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its identity.
+    pub epoch: Epoch,
+    /// The secret of its links.
+    pub link_key: LinkKey,
+    /// Smallest offset still kept.
+    pub oldest: Offset,
+    /// First unwritten offset.
+    pub tail: Offset,
+    /// The link before the tail.
+    pub link: Link,
+    /// The newest event's time; the next one is not earlier.
+    pub recorded: Time,
+    /// The newest fence that was given out.
+    pub fence: u64,
+    /// How many sessions were ever opened.
+    pub sessions: u32,
+}
+
+/// A writer's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterRow {
+    /// Its name.
+    pub id: WriterId,
+    /// The fence that it holds. An older one is refused.
+    pub fence: u64,
+    /// The last `seq` that was stored or rejected.
+    pub last_seq: u64,
+}
+
+/// An event's row.
+#[derive(Clone, Debug)]
+pub struct EventRow {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// Its session.
+    pub session: SessionNumber,
+    /// Its place in its session.
+    pub index: Index,
+    /// The payload's kind, which also tells its family.
+    pub kind: Kind,
+    /// The item it names.
+    pub item: Option<ItemKey>,
+    /// What it does to that item.
+    pub item_step: Option<ItemStep>,
+    /// Who appended it, and as which of its appends.
+    pub writer: Option<(WriterId, u64)>,
+    /// What makes it recognisable when sent again.
+    pub dedupe: Option<DedupeKey>,
+    /// The chain after it.
+    pub link: Link,
+    /// The stored bytes: all but the link.
+    pub stored: Bytes,
+    /// The vendor's bytes beside it.
+    pub raw: Option<Raw>,
+}
+
+/// Where an event was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// Its place in its session.
+    pub index: Index,
+}
+
+/// Rows that a transaction writes.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// New events, in offset order.
+    pub events: Vec<EventRow>,
+    /// New and changed sessions.
+    pub sessions: Vec<Session>,
+    /// New and changed writers.
+    pub writers: Vec<WriterRow>,
+}
+
+/// Which events a read wants, and how much of them.
+#[derive(Clone, Debug)]
+pub struct Read<'a> {
+    /// The log.
+    pub log: &'a LogRow,
+    /// What is wanted.
+    pub interests: &'a Interests,
+    /// The first offset to look at.
+    pub from: Offset,
+    /// The offset to stop before.
+    pub until: Offset,
+    /// Most events to return, at least 1.
+    pub events_max: usize,
+    /// Bytes of events after which to stop; one event is returned however large.
+    pub bytes_max: usize,
+    /// Most events to look at, at least 1.
+    pub scan_max: usize,
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The wanted events, in offset order.
+    pub events: Vec<Event>,
+    /// How far was looked: everything wanted in `[from, until)` is in `events`.
+    pub until: Offset,
+    /// The link before `until`.
+    pub link: Link,
+}
+
+/// Which sessions a list wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Of this project only.
+    pub project: Option<Arc<str>>,
+    /// Of this vendor only.
+    pub vendor: Option<Arc<str>>,
+    /// Direct children of this session only.
+    pub parent: Option<SessionId>,
+    /// Only sessions without a parent.
+    pub roots_only: bool,
+    /// Closed ones too.
+    pub include_closed: bool,
+    /// Archived ones too.
+    pub include_archived: bool,
+}
+
+/// In which order a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionOrder {
+    /// The most recently active first: by the offset of the newest event.
+    Recent,
+    /// The most recently opened first: by the offset of the opening.
+    Opened,
+}
+
+/// A session in a snapshot.
+#[derive(Clone, Debug)]
+pub struct SessionSnapshot {
+    /// Its row.
+    pub session: Session,
+    /// The newest items, in offset order: the event that completed each, or the one that started it while it is open.
+    pub items: Vec<Event>,
+    /// Where older items lie: below this offset. None when there are none.
+    pub more_below: Option<Offset>,
+}
+
+/// How much a snapshot may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotLimits {
+    /// Most sessions.
+    pub sessions: usize,
+    /// Most items of each.
+    pub items: usize,
+    /// Most events of each session to look at for items.
+    pub scan: usize,
+    /// Bytes of all items.
+    pub bytes: usize,
+}
+
+/// All that interests see at one offset.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The log at that moment; the snapshot holds everything before its tail.
+    pub log: LogRow,
+    /// The sessions, most recently active first. At SUMMARY without items.
+    pub sessions: Vec<SessionSnapshot>,
+    /// Whether there were more sessions than the limit.
+    pub truncated: bool,
+}
+
+/// One open transaction. Dropped without a commit, it never happened.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Takes the log's row and returns it as it is now.
+    async fn lock(&mut self, log: LogKey) -> Result<LogRow, Error>;
+
+    /// The sessions of these ids, in any order; unknown ones are left out.
+    async fn sessions(&mut self, log: LogKey, ids: &[SessionId]) -> Result<Vec<Session>, Error>;
+
+    /// The sessions of these native keys, in any order; unknown ones are left out.
+    async fn sessions_by_key(
+        &mut self,
+        log: LogKey,
+        keys: &[SessionKey],
+    ) -> Result<Vec<Session>, Error>;
+
+    /// The writers of these ids, in any order; unknown ones are left out.
+    async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error>;
+
+    /// Which of these dedupe keys were stored before, and where.
+    async fn deduplicated(
+        &mut self,
+        keys: &[(SessionNumber, DedupeKey)],
+    ) -> Result<Vec<(SessionNumber, DedupeKey, Stored)>, Error>;
+
+    /// Where the `seq`-th append of a writer lies, if it is among the newest `scan_max` events of the session.
+    async fn find_seq(
+        &mut self,
+        session: SessionNumber,
+        writer: &WriterId,
+        seq: u64,
+        scan_max: usize,
+    ) -> Result<Option<Stored>, Error>;
+
+    /// Writes rows and the log's row, whose `tail`, `link`, `recorded`, `fence` and `sessions` are taken from `log`.
+    async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error>;
+
+    /// Makes all of it durable and visible at once.
+    ///
+    /// # Errors
+    /// [`Error::CommitUnknown`] when it may have happened; any other error when it did not.
+    async fn commit(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// Where logs last.
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// The tenant's log, made with a random epoch if it is new.
+    async fn open_log(&self, tenant: &TenantId) -> Result<LogRow, Error>;
+
+    /// Begins a transaction that may write.
+    async fn begin(&self) -> Result<Box<dyn Transaction>, Error>;
+
+    /// Wanted events of `[from, until)`, in offset order, up to its limits. `until` is not beyond a tail that was announced.
+    async fn read(&self, read: Read<'_>) -> Result<Page, Error>;
+
+    /// The same, newest first: `events` in falling order, and `until` is the offset down to which was looked (its link is the one
+    /// before it).
+    async fn read_back(&self, read: Read<'_>) -> Result<Page, Error>;
+
+    /// The link before an offset of `[oldest, tail]`.
+    async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error>;
+
+    /// How many wanted events lie in `[from, until)`, counted up to `most`.
+    async fn count(
+        &self,
+        log: &LogRow,
+        interests: &Interests,
+        from: Offset,
+        until: Offset,
+        most: u64,
+    ) -> Result<u64, Error>;
+
+    /// The offset of the `count`-th wanted event before `until`, counted backwards; `oldest` when there are fewer. `count` is at least 1.
+    async fn seek_back(
+        &self,
+        log: &LogRow,
+        interests: &Interests,
+        until: Offset,
+        count: u32,
+    ) -> Result<Offset, Error>;
+
+    /// The raw records beside these events; those without one are left out.
+    async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error>;
+
+    /// One session.
+    async fn session(&self, log: LogKey, id: &SessionId) -> Result<Option<Session>, Error>;
+
+    /// The session of a native key.
+    async fn session_by_key(&self, log: LogKey, key: &SessionKey)
+    -> Result<Option<Session>, Error>;
+
+    /// At most `limit` sessions whose order offset lies below `below`, in falling order of it.
+    async fn list_sessions(
+        &self,
+        log: LogKey,
+        filter: &SessionFilter,
+        order: SessionOrder,
+        below: Offset,
+        limit: usize,
+    ) -> Result<Vec<Session>, Error>;
+
+    /// All that interests see, at one moment.
+    async fn snapshot(
+        &self,
+        log: LogKey,
+        interests: &Interests,
+        limits: SnapshotLimits,
+    ) -> Result<Snapshot, Error>;
+
+    /// All resume token keys that were ever minted, removed ones without their secret.
+    async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error>;
+
+    /// Adds a resume token key. Its id must be new.
+    async fn add_resume_key(&self, key: &ResumeKey) -> Result<(), Error>;
+
+    /// Erases a key's secret; its number stays.
+    async fn remove_resume_key(&self, id: crate::resume_token::KeyId) -> Result<(), Error>;
+}
