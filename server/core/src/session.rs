@@ -105,7 +105,7 @@ pub struct SessionFacts {
     /// The parent session.
     pub parent: Option<SessionId>,
     /// Everything else, by the contract's field name.
-    pub other: Vec<(&'static str, Arc<str>)>,
+    pub other: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl SessionFacts {
@@ -130,7 +130,7 @@ impl SessionFacts {
         for (name, value) in other {
             match self.other.iter_mut().find(|(known, _)| known == name) {
                 Some((_, old)) => old.clone_from(value),
-                None => self.other.push((name, value.clone())),
+                None => self.other.push((name.clone(), value.clone())),
             }
         }
     }
@@ -318,11 +318,11 @@ mod tests {
     fn an_update_that_lacks_a_fact_never_erases_it() {
         let mut facts = SessionFacts {
             title: Some("old".into()),
-            other: vec![("cwd", "/a".into())],
+            other: vec![("cwd".into(), "/a".into())],
             ..SessionFacts::default()
         };
         facts.merge(&SessionFacts {
-            other: vec![("branch", "main".into())],
+            other: vec![("branch".into(), "main".into())],
             ..SessionFacts::default()
         });
         assert_eq!(facts.title.as_deref(), Some("old"));
@@ -332,7 +332,7 @@ mod tests {
         );
         facts.merge(&SessionFacts {
             title: Some("".into()),
-            other: vec![("cwd", "".into())],
+            other: vec![("cwd".into(), "".into())],
             ..SessionFacts::default()
         });
         assert_eq!(facts.title.as_deref(), Some(""));
