@@ -1,0 +1,74 @@
+//! The hub's view of the contract: the same wire, with every event left as the bytes in which it came.
+//!
+//! The one thing to believe: a message field and a bytes field are the same on the wire (length-delimited), so a hub
+//! that reads events as bytes sends exactly what was stored, without decoding or encoding it.
+
+use std::collections::BTreeSet;
+
+use prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, field_descriptor_proto::Type,
+};
+
+/// The message that becomes bytes wherever it is a field.
+const EVENT: &str = "Event";
+
+/// The transformed contract.
+pub(crate) struct View {
+    /// The contract's files, with event fields as bytes, and Google's well-known ones.
+    pub(crate) descriptors: FileDescriptorSet,
+    /// Names of the messages and enums that hold no event, and are therefore those of the typed flavour.
+    pub(crate) shared: BTreeSet<String>,
+}
+
+/// Makes the hub's view of `package`.
+pub(crate) fn view(descriptors: &FileDescriptorSet, package: &str) -> View {
+    // The well-known types stay, because prost looks at them when it decides what to derive.
+    let mut contract = FileDescriptorSet {
+        file: descriptors
+            .file
+            .iter()
+            .filter(|file| [package, "google.protobuf"].contains(&file.package()))
+            .cloned()
+            .collect(),
+    };
+    let own = holders(&contract, package);
+    let mut shared = BTreeSet::new();
+    let event = format!(".{package}.{EVENT}");
+    for file in contract.file.iter_mut().filter(|file| file.package() == package) {
+        shared.extend(file.enum_type.iter().map(|each| each.name().to_owned()));
+        for message in &mut file.message_type {
+            if own.contains(message.name()) {
+                message.field.iter_mut().filter(|field| field.type_name() == event).for_each(make_bytes);
+            } else {
+                shared.insert(message.name().to_owned());
+            }
+        }
+    }
+    View { descriptors: contract, shared }
+}
+
+/// Names of the messages that hold an event, directly or through other messages.
+fn holders(contract: &FileDescriptorSet, package: &str) -> BTreeSet<String> {
+    let messages: Vec<&DescriptorProto> = contract.file.iter().flat_map(|file| &file.message_type).collect();
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let before = found.len();
+        for message in &messages {
+            let holds = message.field.iter().any(|field| {
+                let name = field.type_name().strip_prefix(&format!(".{package}.")).unwrap_or_default();
+                name == EVENT || found.contains(name)
+            });
+            if holds {
+                found.insert(message.name().to_owned());
+            }
+        }
+        if found.len() == before {
+            return found;
+        }
+    }
+}
+
+fn make_bytes(field: &mut FieldDescriptorProto) {
+    field.set_type(Type::Bytes);
+    field.type_name = None;
+}
