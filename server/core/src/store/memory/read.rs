@@ -1,0 +1,165 @@
+//! Reading events by what is wanted of them.
+//!
+//! Believe this: whatever stopped a read, `until` tells how far it looked, and nothing wanted before that is missing.
+
+use super::rows::{self, Log, Routings};
+use crate::event::Encode;
+use crate::interest::Interests;
+use crate::offset::Offset;
+use crate::store::{Error, EventRow, Page, Read};
+
+/// `[from, until)`, oldest first.
+pub(super) fn forward(log: &Log, encode: &dyn Encode, read: &Read<'_>) -> Result<Page, Error> {
+    let mut gathered = Gathered::new(log, encode, read);
+    let mut until = read.until.max(read.from);
+    let candidates = candidates(log, read.interests, read.from, read.until);
+    for (looked, row) in candidates.into_iter().enumerate() {
+        if looked >= read.scan_max.max(1) {
+            until = row.offset;
+            break;
+        }
+        if gathered.take(row)? {
+            until = row.offset.next();
+            break;
+        }
+    }
+    gathered.page(until)
+}
+
+/// `[from, until)`, newest first.
+pub(super) fn back(log: &Log, encode: &dyn Encode, read: &Read<'_>) -> Result<Page, Error> {
+    let mut gathered = Gathered::new(log, encode, read);
+    let mut down_to = read.from;
+    let candidates = candidates(log, read.interests, read.from, read.until);
+    for (looked, row) in candidates.into_iter().rev().enumerate() {
+        if looked >= read.scan_max.max(1) {
+            down_to = row.offset.next();
+            break;
+        }
+        if gathered.take(row)? {
+            down_to = row.offset;
+            break;
+        }
+    }
+    gathered.page(down_to)
+}
+
+/// How many are wanted in `[from, until)`, up to `most`.
+pub(super) fn count(
+    log: &Log,
+    interests: &Interests,
+    from: Offset,
+    until: Offset,
+    most: u64,
+) -> Result<u64, Error> {
+    let mut routings = Routings::new();
+    let mut count = 0;
+    for row in candidates(log, interests, from, until) {
+        if count >= most {
+            break;
+        }
+        count += u64::from(wanted(log, interests, &mut routings, row)?);
+    }
+    Ok(count)
+}
+
+/// Where the `count`-th wanted event before `until` lies.
+pub(super) fn seek_back(
+    log: &Log,
+    interests: &Interests,
+    until: Offset,
+    count: u32,
+) -> Result<Offset, Error> {
+    let mut routings = Routings::new();
+    let mut left = count.max(1);
+    for row in candidates(log, interests, log.row.oldest, until)
+        .into_iter()
+        .rev()
+    {
+        left -= u32::from(wanted(log, interests, &mut routings, row)?);
+        if left == 0 {
+            return Ok(row.offset);
+        }
+    }
+    Ok(log.row.oldest)
+}
+
+/// The events to look at, in offset order: those of single sessions if only such are wanted, else all.
+fn candidates<'a>(
+    log: &'a Log,
+    interests: &Interests,
+    from: Offset,
+    until: Offset,
+) -> Vec<&'a EventRow> {
+    let until = until.min(log.row.tail);
+    let Some(ids) = interests.single_sessions() else {
+        let all = (from.0..until.0).filter_map(|offset| log.event(Offset(offset)));
+        return all.collect();
+    };
+    let mut offsets = Vec::new();
+    for session in ids.into_iter().filter_map(|id| log.rows.session_by_id(id)) {
+        let of_session = log.rows.offsets(session.number);
+        let start = of_session.partition_point(|offset| *offset < from);
+        let end = of_session.partition_point(|offset| *offset < until);
+        offsets.extend(of_session.get(start..end).unwrap_or_default());
+    }
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets
+        .into_iter()
+        .filter_map(|offset| log.event(offset))
+        .collect()
+}
+
+fn wanted(
+    log: &Log,
+    interests: &Interests,
+    routings: &mut Routings,
+    row: &EventRow,
+) -> Result<bool, Error> {
+    let routing = log.routing(routings, row.session)?;
+    Ok(interests.want(&routing, rows::family(row)?))
+}
+
+/// A page while it is filled.
+struct Gathered<'a> {
+    log: &'a Log,
+    encode: &'a dyn Encode,
+    read: &'a Read<'a>,
+    routings: Routings,
+    events: Vec<crate::event::Event>,
+    bytes: usize,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(log: &'a Log, encode: &'a dyn Encode, read: &'a Read<'a>) -> Gathered<'a> {
+        Gathered {
+            log,
+            encode,
+            read,
+            routings: Routings::new(),
+            events: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Takes the event if it is wanted. True when the page is full with it.
+    fn take(&mut self, row: &EventRow) -> Result<bool, Error> {
+        if !wanted(self.log, self.read.interests, &mut self.routings, row)? {
+            return Ok(false);
+        }
+        let routing = self.log.routing(&mut self.routings, row.session)?;
+        let event = rows::event(row, routing, self.encode)?;
+        self.bytes += event.bytes.len();
+        self.events.push(event);
+        Ok(self.events.len() >= self.read.events_max || self.bytes >= self.read.bytes_max)
+    }
+
+    fn page(self, until: Offset) -> Result<Page, Error> {
+        Ok(Page {
+            events: self.events,
+            until,
+            link: self.log.link_before(until)?,
+        })
+    }
+}

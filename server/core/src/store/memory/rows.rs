@@ -1,0 +1,165 @@
+//! The tables of one log.
+//!
+//! Believe this: [`Rows`] serves twice, for what is committed and for what an open transaction adds to it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::event::{DedupeKey, Encode, Event, Routing};
+use crate::id::{SessionId, WriterId};
+use crate::link::Link;
+use crate::offset::{Offset, SessionNumber};
+use crate::session::{Session, SessionKey};
+use crate::store::{Error, EventRow, LogRow, Stored, WriterRow};
+
+/// One log as committed.
+pub(super) struct Log {
+    pub(super) row: LogRow,
+    pub(super) rows: Rows,
+    /// Held by the transaction that took the log's row, until it ends.
+    pub(super) lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Rows, and the ways to find them.
+#[derive(Default)]
+pub(super) struct Rows {
+    /// In offset order, without holes.
+    pub(super) events: Vec<EventRow>,
+    pub(super) sessions: HashMap<SessionNumber, Session>,
+    pub(super) writers: HashMap<WriterId, WriterRow>,
+    pub(super) dedupe: HashMap<(SessionNumber, DedupeKey), Stored>,
+    ids: HashMap<SessionId, SessionNumber>,
+    keys: HashMap<SessionKey, SessionNumber>,
+    offsets: HashMap<SessionNumber, Vec<Offset>>,
+}
+
+/// Routings of the sessions that one read meets, each made once.
+pub(super) type Routings = HashMap<SessionNumber, Arc<Routing>>;
+
+impl Log {
+    pub(super) fn new(row: LogRow) -> Log {
+        Log {
+            row,
+            rows: Rows::default(),
+            lock: Arc::default(),
+        }
+    }
+
+    pub(super) fn event(&self, offset: Offset) -> Option<&EventRow> {
+        self.rows.events.get(usize::try_from(offset.0).ok()?)
+    }
+
+    pub(super) fn link_before(&self, offset: Offset) -> Result<Link, Error> {
+        match offset.0.checked_sub(1) {
+            None => Ok(self.row.link_key.genesis(self.row.epoch)),
+            Some(before) => self
+                .event(Offset(before))
+                .map(|row| row.link)
+                .ok_or_else(|| Error::Corrupt(format!("there is no event {before}").into())),
+        }
+    }
+
+    pub(super) fn routing(
+        &self,
+        known: &mut Routings,
+        number: SessionNumber,
+    ) -> Result<Arc<Routing>, Error> {
+        if let Some(routing) = known.get(&number) {
+            return Ok(Arc::clone(routing));
+        }
+        let session =
+            self.rows.sessions.get(&number).ok_or_else(|| {
+                Error::Corrupt(format!("there is no session {}", number.0).into())
+            })?;
+        let routing = Arc::new(session.routing());
+        known.insert(number, Arc::clone(&routing));
+        Ok(routing)
+    }
+}
+
+impl Rows {
+    pub(super) fn session_by_id(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(self.ids.get(id)?)
+    }
+
+    pub(super) fn session_by_key(&self, key: &SessionKey) -> Option<&Session> {
+        self.sessions
+            .get(self.keys.get(key)?)
+            .filter(|session| session.key.as_ref() == Some(key))
+    }
+
+    /// Where a session's events lie, oldest first.
+    pub(super) fn offsets(&self, session: SessionNumber) -> &[Offset] {
+        self.offsets.get(&session).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn put_session(&mut self, session: Session) {
+        self.ids.insert(session.id.clone(), session.number);
+        if let Some(key) = &session.key {
+            self.keys.insert(key.clone(), session.number);
+        }
+        self.sessions.insert(session.number, session);
+    }
+
+    pub(super) fn put_event(&mut self, event: EventRow) {
+        if let Some(key) = event.dedupe {
+            let stored = Stored {
+                offset: event.offset,
+                index: event.index,
+            };
+            self.dedupe.insert((event.session, key), stored);
+        }
+        self.offsets
+            .entry(event.session)
+            .or_default()
+            .push(event.offset);
+        self.events.push(event);
+    }
+
+    /// Adds all of `newer`, which comes after these.
+    pub(super) fn absorb(&mut self, newer: Rows) {
+        let Rows {
+            events,
+            sessions,
+            writers,
+            dedupe: _,
+            ids: _,
+            keys: _,
+            offsets: _,
+        } = newer;
+        for session in sessions.into_values() {
+            self.put_session(session);
+        }
+        for event in events {
+            self.put_event(event);
+        }
+        self.writers.extend(writers);
+    }
+}
+
+/// The row as it is read and sent.
+pub(super) fn event(
+    row: &EventRow,
+    routing: Arc<Routing>,
+    encode: &dyn Encode,
+) -> Result<Event, Error> {
+    Ok(Event {
+        offset: row.offset,
+        index: row.index,
+        routing,
+        kind: row.kind,
+        family: family(row)?,
+        item: row.item,
+        item_step: row.item_step,
+        has_raw: row.raw.is_some(),
+        link: row.link,
+        bytes: encode.linked(&row.stored, row.link),
+    })
+}
+
+/// The row's family.
+pub(super) fn family(row: &EventRow) -> Result<crate::event::Family, Error> {
+    row.kind.family().ok_or_else(|| {
+        Error::Corrupt(format!("event {} has unknown kind {}", row.offset, row.kind.0).into())
+    })
+}

@@ -1,0 +1,133 @@
+//! Lists of sessions and snapshots.
+//!
+//! Believe this: a snapshot is the log's row, session rows and newest items of one moment, within its limits; what a limit cut off
+//! can be found below `more_below`.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::rows::{self, Log};
+use crate::event::{Encode, ItemStep};
+use crate::interest::{Detail, Interests};
+use crate::offset::Offset;
+use crate::session::{Lifecycle, Session};
+use crate::store::{Error, SessionFilter, SessionOrder, SessionSnapshot, Snapshot, SnapshotLimits};
+
+/// One page of a list.
+pub(super) fn list(
+    log: &Log,
+    filter: &SessionFilter,
+    order: SessionOrder,
+    below: Offset,
+    limit: usize,
+) -> Vec<Session> {
+    let place = |session: &Session| match order {
+        SessionOrder::Recent => session.last_offset,
+        SessionOrder::Opened => session.opened_offset,
+    };
+    let mut found: Vec<&Session> = log
+        .rows
+        .sessions
+        .values()
+        .filter(|session| place(session) < below && passes(filter, session))
+        .collect();
+    found.sort_unstable_by_key(|session| Reverse(place(session)));
+    found.into_iter().take(limit).cloned().collect()
+}
+
+fn passes(filter: &SessionFilter, session: &Session) -> bool {
+    let SessionFilter {
+        project,
+        vendor,
+        parent,
+        roots_only,
+        include_closed,
+        include_archived,
+    } = filter;
+    let is = |wanted: &Option<Arc<str>>, fact: &Option<Arc<str>>| {
+        wanted.is_none() || wanted.as_deref() == Some(fact.as_deref().unwrap_or_default())
+    };
+    is(project, &session.facts.project)
+        && is(vendor, &session.facts.vendor)
+        && (parent.is_none() || parent.as_ref() == session.parent())
+        && (!roots_only || session.parent().is_none())
+        && (*include_closed || session.lifecycle == Lifecycle::Live)
+        && (*include_archived || !session.archived)
+}
+
+/// All that interests see now.
+pub(super) fn take(
+    log: &Log,
+    encode: &dyn Encode,
+    interests: &Interests,
+    limits: SnapshotLimits,
+) -> Result<Snapshot, Error> {
+    let mut selected: Vec<(&Session, Detail)> = log
+        .rows
+        .sessions
+        .values()
+        .filter_map(|session| Some((session, interests.detail(&session.routing())?)))
+        .collect();
+    selected.sort_unstable_by_key(|(session, _)| Reverse(session.last_offset));
+    let truncated = selected.len() > limits.sessions;
+    selected.truncate(limits.sessions);
+    let mut bytes_left = limits.bytes;
+    let mut sessions = Vec::with_capacity(selected.len());
+    for (session, detail) in selected {
+        sessions.push(match detail {
+            Detail::Summary => SessionSnapshot {
+                session: session.clone(),
+                items: Vec::new(),
+                more_below: None,
+            },
+            Detail::Content | Detail::Live => {
+                newest_items(log, encode, interests, session, limits, &mut bytes_left)?
+            }
+        });
+    }
+    Ok(Snapshot {
+        log: log.row.clone(),
+        sessions,
+        truncated,
+    })
+}
+
+/// Walks a session backwards. The newest completed or started event of an item is the item.
+fn newest_items(
+    log: &Log,
+    encode: &dyn Encode,
+    interests: &Interests,
+    session: &Session,
+    limits: SnapshotLimits,
+    bytes_left: &mut usize,
+) -> Result<SessionSnapshot, Error> {
+    let routing = Arc::new(session.routing());
+    let mut seen = HashSet::new();
+    let mut items = Vec::new();
+    let mut more_below = None;
+    let mut down_to = session.last_offset.next();
+    for (looked, offset) in log.rows.offsets(session.number).iter().rev().enumerate() {
+        if looked >= limits.scan || items.len() >= limits.items || *bytes_left == 0 {
+            more_below = Some(down_to);
+            break;
+        }
+        down_to = *offset;
+        let Some(row) = log.event(*offset) else { break };
+        let (Some(item), Some(ItemStep::Started | ItemStep::Completed)) = (row.item, row.item_step)
+        else {
+            continue;
+        };
+        if interests.want(&routing, rows::family(row)?) && seen.insert(item) {
+            let event = rows::event(row, Arc::clone(&routing), encode)?;
+            *bytes_left = bytes_left.saturating_sub(event.bytes.len());
+            items.push(event);
+        }
+    }
+    items.reverse();
+    Ok(SessionSnapshot {
+        session: session.clone(),
+        items,
+        more_below,
+    })
+}

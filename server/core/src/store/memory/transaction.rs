@@ -1,0 +1,265 @@
+//! A transaction: rows beside the tables until they are committed.
+//!
+//! Believe this: it holds the lock of each log that it took until it is dropped, so nothing that it looked up can change under it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::OwnedMutexGuard;
+
+use super::rows::{Log, Rows};
+use super::{Fault, Shared, constraint, no_log};
+use crate::event::DedupeKey;
+use crate::id::{SessionId, WriterId};
+use crate::offset::{LogKey, SessionNumber};
+use crate::session::{Session, SessionKey};
+use crate::store::{Changes, Error, EventRow, LogRow, Stored, Transaction, WriterRow};
+
+/// One open transaction.
+pub(super) struct Open {
+    state: Shared,
+    logs: BTreeMap<LogKey, Pending>,
+}
+
+/// What a transaction adds to one log.
+struct Pending {
+    row: LogRow,
+    rows: Rows,
+    /// Lets the next transaction in when it is dropped.
+    _lock: OwnedMutexGuard<()>,
+}
+
+impl Open {
+    pub(super) fn new(state: Shared) -> Open {
+        Open {
+            state,
+            logs: BTreeMap::new(),
+        }
+    }
+
+    /// Looks things up in this transaction first, then in what is committed.
+    fn find<K, T>(
+        &self,
+        log: LogKey,
+        keys: &[K],
+        one: impl Fn(&Rows, &K) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let pending = self.logs.get(&log).map(|pending| &pending.rows);
+        self.state.with_log(log, |committed| {
+            let find = |key| {
+                pending
+                    .and_then(|rows| one(rows, key))
+                    .or_else(|| one(&committed.rows, key))
+            };
+            Ok(keys.iter().filter_map(find).collect())
+        })
+    }
+}
+
+#[async_trait]
+impl Transaction for Open {
+    async fn lock(&mut self, log: LogKey) -> Result<LogRow, Error> {
+        if let Some(pending) = self.logs.get(&log) {
+            return Ok(pending.row.clone());
+        }
+        let lock = self.state.with_log(log, |log| Ok(Arc::clone(&log.lock)))?;
+        let lock = lock.lock_owned().await;
+        let row = self.state.with_log(log, |log| Ok(log.row.clone()))?;
+        self.logs.insert(
+            log,
+            Pending {
+                row: row.clone(),
+                rows: Rows::default(),
+                _lock: lock,
+            },
+        );
+        Ok(row)
+    }
+
+    async fn sessions(&mut self, log: LogKey, ids: &[SessionId]) -> Result<Vec<Session>, Error> {
+        self.find(log, ids, |rows, id| rows.session_by_id(id).cloned())
+    }
+
+    async fn sessions_by_key(
+        &mut self,
+        log: LogKey,
+        keys: &[SessionKey],
+    ) -> Result<Vec<Session>, Error> {
+        self.find(log, keys, |rows, key| rows.session_by_key(key).cloned())
+    }
+
+    async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error> {
+        self.find(log, ids, |rows, id| rows.writers.get(id).cloned())
+    }
+
+    async fn deduplicated(
+        &mut self,
+        keys: &[(SessionNumber, DedupeKey)],
+    ) -> Result<Vec<(SessionNumber, DedupeKey, Stored)>, Error> {
+        let mut found = Vec::new();
+        for key in keys {
+            let one = |rows: &Rows, key: &(SessionNumber, DedupeKey)| rows.dedupe.get(key).copied();
+            let stored = self.find(log_of(key.0), &[*key], one)?;
+            found.extend(stored.into_iter().map(|stored| (key.0, key.1, stored)));
+        }
+        Ok(found)
+    }
+
+    async fn find_seq(
+        &mut self,
+        session: SessionNumber,
+        writer: &WriterId,
+        seq: u64,
+        scan_max: usize,
+    ) -> Result<Option<Stored>, Error> {
+        let log = log_of(session);
+        let pending = self.logs.get(&log).map(|pending| &pending.rows);
+        self.state.with_log(log, |committed| {
+            let own = pending
+                .into_iter()
+                .flat_map(|rows| rows.events.iter().rev());
+            let older = committed.rows.offsets(session).iter().rev();
+            let found = own
+                .filter(|row| row.session == session)
+                .chain(older.filter_map(|offset| committed.event(*offset)))
+                .take(scan_max)
+                .find(|row| matches!(&row.writer, Some((id, n)) if id == writer && *n == seq));
+            Ok(found.map(|row| Stored {
+                offset: row.offset,
+                index: row.index,
+            }))
+        })
+    }
+
+    async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error> {
+        let pending = self
+            .logs
+            .get_mut(&log.key)
+            .ok_or_else(|| constraint("the log was not locked before it was written"))?;
+        self.state
+            .with_log(log.key, |committed| pending.write(committed, log, changes))
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), Error> {
+        let Open { state, logs } = *self;
+        // The locks are let go only after the rows are in, so whoever waited sees them.
+        state.locked(|state| {
+            let fault = state.faults.pop_front();
+            if let Some(Fault::Before(error)) = fault {
+                return Err(error);
+            }
+            for (key, Pending { row, rows, _lock }) in logs {
+                let log = state.logs.get_mut(&key).ok_or_else(|| no_log(key))?;
+                log.row = row;
+                log.rows.absorb(rows);
+            }
+            match fault {
+                Some(Fault::After) => Err(Error::CommitUnknown),
+                Some(Fault::Before(_)) | None => Ok(()),
+            }
+        })
+    }
+}
+
+impl Pending {
+    fn write(&mut self, committed: &Log, log: &LogRow, changes: Changes) -> Result<(), Error> {
+        let Changes {
+            events,
+            sessions,
+            writers,
+        } = changes;
+        let tail = self.row.tail.0 + events.len() as u64;
+        if log.tail.0 != tail {
+            return Err(constraint(format!("tail is {}, not {tail}", log.tail)));
+        }
+        let last_link = events.last().map_or(self.row.link, |event| event.link);
+        if log.link != last_link {
+            return Err(constraint("the log's link is not its newest event's"));
+        }
+        for session in sessions {
+            self.check_session(committed, &session)?;
+            self.rows.put_session(session);
+        }
+        for event in events {
+            self.check_event(committed, &event)?;
+            self.row.tail = event.offset.next();
+            self.rows.put_event(event);
+        }
+        for writer in writers {
+            self.rows.writers.insert(writer.id.clone(), writer);
+        }
+        // Every field is named: a new one must be decided on here.
+        let LogRow {
+            key: _,
+            tenant: _,
+            epoch: _,
+            link_key: _,
+            oldest: _,
+            tail,
+            link,
+            recorded,
+            fence,
+            sessions,
+        } = *log;
+        (self.row.tail, self.row.link, self.row.recorded) = (tail, link, recorded);
+        (self.row.fence, self.row.sessions) = (fence, sessions);
+        Ok(())
+    }
+
+    fn check_session(&self, committed: &Log, session: &Session) -> Result<(), Error> {
+        let number = session.number;
+        if log_of(number) != self.row.key {
+            return Err(constraint(format!(
+                "session {} is of another log",
+                number.0
+            )));
+        }
+        let both = [&self.rows, &committed.rows];
+        let mut same_id = both
+            .iter()
+            .filter_map(|rows| rows.session_by_id(&session.id));
+        if same_id.any(|other| other.number != number) {
+            return Err(constraint(format!("session id {} is taken", session.id)));
+        }
+        let key = session.key.as_ref();
+        let mut same_key = key
+            .into_iter()
+            .flat_map(|key| both.iter().filter_map(|rows| rows.session_by_key(key)));
+        if same_key.any(|other| other.number != number) {
+            return Err(constraint(format!("the key of {} is taken", session.id)));
+        }
+        Ok(())
+    }
+
+    fn check_event(&self, committed: &Log, event: &EventRow) -> Result<(), Error> {
+        let EventRow {
+            offset,
+            session,
+            index,
+            dedupe,
+            ..
+        } = event;
+        if *offset != self.row.tail {
+            return Err(constraint(format!("offset {offset} is not the tail")));
+        }
+        let both = [&self.rows, &committed.rows];
+        if !both.iter().any(|rows| rows.sessions.contains_key(session)) {
+            return Err(constraint(format!("event {offset} has no session")));
+        }
+        let next: usize = both.iter().map(|rows| rows.offsets(*session).len()).sum();
+        if index.0 != next as u64 {
+            return Err(constraint(format!("event {offset} has not index {next}")));
+        }
+        let key = dedupe.map(|key| (*session, key));
+        if key.is_some_and(|key| both.iter().any(|rows| rows.dedupe.contains_key(&key))) {
+            return Err(constraint(format!("event {offset} was stored before")));
+        }
+        Ok(())
+    }
+}
+
+/// Whose session it is: the number says so.
+fn log_of(session: SessionNumber) -> LogKey {
+    LogKey((session.0 >> 32) as u32)
+}
