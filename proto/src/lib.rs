@@ -45,7 +45,13 @@ pub mod hub {
 /// Google's messages that errors travel in.
 pub mod google {
     /// `google.rpc`: the status and its details (`ErrorInfo`, `BadRequest`, `RetryInfo` and others).
-    #[allow(missing_docs, unreachable_pub, rustdoc::all, clippy::all, reason = "generated from Google's files")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        rustdoc::all,
+        clippy::all,
+        reason = "generated from Google's files"
+    )]
     pub mod rpc {
         include!("generated/google.rpc.rs");
     }

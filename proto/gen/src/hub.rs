@@ -34,28 +34,46 @@ pub(crate) fn view(descriptors: &FileDescriptorSet, package: &str) -> View {
     let own = holders(&contract, package);
     let mut shared = BTreeSet::new();
     let event = format!(".{package}.{EVENT}");
-    for file in contract.file.iter_mut().filter(|file| file.package() == package) {
+    for file in contract
+        .file
+        .iter_mut()
+        .filter(|file| file.package() == package)
+    {
         shared.extend(file.enum_type.iter().map(|each| each.name().to_owned()));
         for message in &mut file.message_type {
             if own.contains(message.name()) {
-                message.field.iter_mut().filter(|field| field.type_name() == event).for_each(make_bytes);
+                message
+                    .field
+                    .iter_mut()
+                    .filter(|field| field.type_name() == event)
+                    .for_each(make_bytes);
             } else {
                 shared.insert(message.name().to_owned());
             }
         }
     }
-    View { descriptors: contract, shared }
+    View {
+        descriptors: contract,
+        shared,
+    }
 }
 
 /// Names of the messages that hold an event, directly or through other messages.
 fn holders(contract: &FileDescriptorSet, package: &str) -> BTreeSet<String> {
-    let messages: Vec<&DescriptorProto> = contract.file.iter().flat_map(|file| &file.message_type).collect();
+    let messages: Vec<&DescriptorProto> = contract
+        .file
+        .iter()
+        .flat_map(|file| &file.message_type)
+        .collect();
     let mut found: BTreeSet<String> = BTreeSet::new();
     loop {
         let before = found.len();
         for message in &messages {
             let holds = message.field.iter().any(|field| {
-                let name = field.type_name().strip_prefix(&format!(".{package}.")).unwrap_or_default();
+                let name = field
+                    .type_name()
+                    .strip_prefix(&format!(".{package}."))
+                    .unwrap_or_default();
                 name == EVENT || found.contains(name)
             });
             if holds {

@@ -5819,6 +5819,9 @@ pub struct SessionOpened {
     /// The session it was forked from. Empty when none.
     #[prost(string, tag = "6")]
     pub forked_from_session_id: ::prost::alloc::string::String,
+    /// The session that spawned it, opened if it does not exist: children may arrive first. Unset when none or not yet known.
+    #[prost(message, optional, tag = "7")]
+    pub parent_session: ::core::option::Option<SessionRef>,
 }
 impl ::prost::Name for SessionOpened {
     const NAME: &'static str = "SessionOpened";
@@ -5869,9 +5872,10 @@ pub struct SessionUpdated {
     /// Which fields of `facts` count, for instance `title`. Unset: all populated ones.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
-    /// The parent, when it became known or changed. Empty: unchanged. At any depth, in any order of arrival.
-    #[prost(string, tag = "3")]
-    pub parent_session_id: ::prost::alloc::string::String,
+    /// The parent, when it became known or changed; opened if it does not exist. Unset: unchanged. At any depth, in any order of
+    /// arrival.
+    #[prost(message, optional, tag = "3")]
+    pub parent_session: ::core::option::Option<SessionRef>,
 }
 impl ::prost::Name for SessionUpdated {
     const NAME: &'static str = "SessionUpdated";
@@ -7733,8 +7737,8 @@ impl EventFamily {
 /// interests match is sent once, at the highest detail that any of them gives it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Interest {
-    /// Only these families, within what `detail` gives. Empty: all of them. Session events of held sessions, which say that
-    /// one opens, closes or moves, are the SESSION family and have to be named to be got.
+    /// Only these families, within what `detail` gives. Empty: all of them. With some, a session's `index` is not contiguous
+    /// on the stream, and its opening, state and closing come only if SESSION is among them.
     #[prost(enumeration = "EventFamily", repeated, tag = "5")]
     pub families: ::prost::alloc::vec::Vec<i32>,
     /// How much of each session. Unspecified: CONTENT.
@@ -8337,7 +8341,8 @@ pub struct ListEventsRequest {
     /// In which order.
     #[prost(enumeration = "EventOrder", tag = "2")]
     pub order: i32,
-    /// How many at most: 0 is 100, above 1,000 is 1,000, negative is INVALID_FIELD. A page also ends before 2 MiB.
+    /// How many at most: 0 is 100, above 1,000 is 1,000, negative is INVALID_FIELD. A page may be
+    /// shorter, so as to fit one message.
     #[prost(int32, tag = "3")]
     pub page_size: i32,
     /// The former page's `next_page_token`, or a snapshot's `items_page_token`, with all other fields the same. Empty: the
@@ -8494,8 +8499,8 @@ pub struct EventAppend {
     #[prost(message, optional, tag = "2")]
     pub event: ::core::option::Option<Event>,
     /// Its number among all that its writer ever appended, from 1, without holes, over all fences. 0 without a writer.
-    /// Consumed when the event is stored, and when it is rejected for what it is; not by SEQ_GAP, FENCED or
-    /// STORAGE_UNAVAILABLE.
+    /// Consumed when the event is stored and when it is rejected, whatever for, but by SEQ_GAP and FENCED: these leave the
+    /// next seq as it is.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
     /// Unique within the session, made from the vendor's identity of the event, so that a sweep after a restart or a second

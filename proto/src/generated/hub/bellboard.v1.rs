@@ -1189,8 +1189,8 @@ pub struct EventAppend {
     #[prost(bytes = "bytes", tag = "2")]
     pub event: ::prost::bytes::Bytes,
     /// Its number among all that its writer ever appended, from 1, without holes, over all fences. 0 without a writer.
-    /// Consumed when the event is stored, and when it is rejected for what it is; not by SEQ_GAP, FENCED or
-    /// STORAGE_UNAVAILABLE.
+    /// Consumed when the event is stored and when it is rejected, whatever for, but by SEQ_GAP and FENCED: these leave the
+    /// next seq as it is.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
     /// Unique within the session, made from the vendor's identity of the event, so that a sweep after a restart or a second
