@@ -5819,7 +5819,8 @@ pub struct SessionOpened {
     /// The session it was forked from. Empty when none.
     #[prost(string, tag = "6")]
     pub forked_from_session_id: ::prost::alloc::string::String,
-    /// The session that spawned it, opened if it does not exist: children may arrive first. Unset when none or not yet known.
+    /// The session that spawned it, opened if it does not exist: children may arrive first. Unset when none or not yet
+    /// known.
     #[prost(message, optional, tag = "7")]
     pub parent_session: ::core::option::Option<SessionRef>,
 }
@@ -5872,8 +5873,8 @@ pub struct SessionUpdated {
     /// Which fields of `facts` count, for instance `title`. Unset: all populated ones.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
-    /// The parent, when it became known or changed; opened if it does not exist. Unset: unchanged. At any depth, in any order of
-    /// arrival.
+    /// The parent, when it became known or changed; opened if it does not exist. Unset: unchanged. At any depth, in any
+    /// order of arrival.
     #[prost(message, optional, tag = "3")]
     pub parent_session: ::core::option::Option<SessionRef>,
 }
