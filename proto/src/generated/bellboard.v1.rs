@@ -2574,7 +2574,7 @@ pub struct Session {
     /// What its agent can do. Unset when not told: assume nothing.
     #[prost(message, optional, tag = "7")]
     pub capabilities: ::core::option::Option<SessionCapabilities>,
-    /// Which of the session's vendor-side lives it is in, from 0; grows at resume, compact, clear and process restart.
+    /// Which of the session's vendor-side lives it is in, from 1; grows at resume, compact, clear and process restart.
     #[prost(uint32, tag = "8")]
     pub life: u32,
     /// Its axes, chip and tier.
@@ -7007,7 +7007,7 @@ pub struct Event {
     /// The session's parent when the event was stored. Empty when none or not yet known. The hub's.
     #[prost(string, tag = "7")]
     pub parent_session_id: ::prost::alloc::string::String,
-    /// The session's vendor-side life that it belongs to, from 0. 0 in an append: the session's present one.
+    /// The session's vendor-side life that it belongs to, from 1. 0 in an append: the session's present one.
     #[prost(uint32, tag = "8")]
     pub life: u32,
     /// Its turn. Empty where none applies.
@@ -8848,8 +8848,6 @@ pub enum SessionOrder {
     UpdateTimeDescending = 1,
     /// Newest `create_time` first.
     CreateTimeDescending = 2,
-    /// Oldest `create_time` first.
-    CreateTimeAscending = 3,
 }
 impl SessionOrder {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -8861,7 +8859,6 @@ impl SessionOrder {
             Self::Unspecified => "SESSION_ORDER_UNSPECIFIED",
             Self::UpdateTimeDescending => "SESSION_ORDER_UPDATE_TIME_DESCENDING",
             Self::CreateTimeDescending => "SESSION_ORDER_CREATE_TIME_DESCENDING",
-            Self::CreateTimeAscending => "SESSION_ORDER_CREATE_TIME_ASCENDING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -8870,7 +8867,6 @@ impl SessionOrder {
             "SESSION_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
             "SESSION_ORDER_UPDATE_TIME_DESCENDING" => Some(Self::UpdateTimeDescending),
             "SESSION_ORDER_CREATE_TIME_DESCENDING" => Some(Self::CreateTimeDescending),
-            "SESSION_ORDER_CREATE_TIME_ASCENDING" => Some(Self::CreateTimeAscending),
             _ => None,
         }
     }

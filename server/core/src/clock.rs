@@ -96,9 +96,7 @@ impl Manual {
     pub fn advance(&self, by: Duration) {
         let due = self.locked(|state| {
             state.elapsed += by;
-            let later = state
-                .sleepers
-                .split_off(&(state.elapsed + Duration::from_nanos(1), 0));
+            let later = state.sleepers.split_off(&(state.elapsed + Duration::from_nanos(1), 0));
             std::mem::replace(&mut state.sleepers, later)
         });
         for sleeper in due.into_values() {

@@ -71,9 +71,7 @@ impl Family {
     /// The family of this number, which is also its number in the contract.
     #[must_use]
     pub fn of_number(number: i32) -> Option<Family> {
-        Self::ALL
-            .into_iter()
-            .find(|family| *family as i32 == number)
+        Self::ALL.into_iter().find(|family| *family as i32 == number)
     }
 }
 
@@ -250,6 +248,8 @@ pub enum SessionRef {
 pub struct Draft {
     /// Its session, opened by this event if it is new.
     pub session: SessionRef,
+    /// The vendor's key that the session gets if this event opens it by id.
+    pub opens: Option<SessionKey>,
     /// Its name; given by the hub where the writer did not.
     pub event_id: EventId,
     /// What makes it recognisable when sent again.
@@ -301,8 +301,11 @@ pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
     /// The stored bytes with the link behind them: what is sent.
     fn linked(&self, stored: &Bytes, link: Link) -> Bytes;
 
-    /// Kind, family and body of the event that opens a session which its first event did not open.
+    /// Kind and body of the event that opens a session which its first event did not open.
     fn opened(&self, key: Option<&SessionKey>) -> (Kind, Bytes);
+
+    /// The message that is sent for a fragment: its body with the session's id.
+    fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes;
 }
 
 /// Where an event's session stands among the others: what selectors look at.

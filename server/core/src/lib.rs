@@ -3,14 +3,20 @@
 //! Read it in this order: places and names first, then the log's way in ([`appender`]), then its way out ([`window`], [`handoff`],
 //! [`subscription`]).
 
-pub mod access;
-pub mod clock;
-pub mod event;
-pub mod id;
-pub mod interest;
-pub mod limits;
-pub mod link;
 pub mod offset;
+pub mod id;
+pub mod limits;
+pub mod clock;
+pub mod access;
+pub mod link;
 pub mod resume_token;
+pub mod event;
 pub mod session;
+pub mod interest;
 pub mod store;
+pub mod appender;
+pub mod log;
+pub mod window;
+pub mod handoff;
+pub mod subscription;
+pub mod hub;

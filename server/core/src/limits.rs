@@ -18,7 +18,7 @@ pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 pub const RAW_BYTES_MAX: usize = 256 * 1024;
 
 /// Most events in one append call or frame. A larger batch gains nothing: a commit gathers several calls anyway.
-pub const APPEND_EVENTS_MAX: usize = 1024;
+pub const APPEND_EVENTS_MAX: usize = 1000;
 
 /// Most bytes in one append call: fits a gRPC message of 4 MiB.
 pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
@@ -69,6 +69,15 @@ pub const FRAME_EVENTS_MAX: usize = 512;
 /// Bytes after which an `events` or `deltas` frame is full. It holds at least one event, however large.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
+/// Smallest and largest frame that a subscriber may ask for. The smallest still holds a useful batch; the largest leaves room for
+/// the frame's own fields in a gRPC message of 4 MiB.
+pub const FRAME_BYTES_ASKED_MIN: usize = 4 * 1024;
+/// See [`FRAME_BYTES_ASKED_MIN`].
+pub const FRAME_BYTES_ASKED_MAX: usize = 3 * 1024 * 1024;
+
+/// Longest time that a subscriber may ask to gather events after it was woken: beyond it a stream looks broken.
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
+
 /// Most events that one store read looks at, matching or not, so that a selective read of a long log makes progress that its
 /// subscriber can see and keep.
 pub const SCAN_EVENTS_MAX: usize = 4096;
@@ -80,7 +89,7 @@ pub const REPLAY_EVENTS_DEFAULT: u64 = 100_000;
 pub const FROM_LAST_MAX: u32 = 10_000;
 
 /// Most interests of one subscription.
-pub const INTERESTS_MAX: usize = 256;
+pub const INTERESTS_MAX: usize = 64;
 
 /// Most sessions in one snapshot, the most recently active first. More are listed by `ListSessions`.
 pub const SNAPSHOT_SESSIONS_MAX: usize = 10_000;
@@ -90,6 +99,9 @@ pub const SNAPSHOT_ITEMS_MAX: usize = 50;
 
 /// Most events that are looked at to find those items.
 pub const SNAPSHOT_SCAN_MAX: usize = 2_000;
+
+/// Bytes of one session's items in a snapshot, so that a session fits one frame; the newest item is given however large.
+pub const SNAPSHOT_SESSION_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of items in one snapshot. Sessions past it come with their row and a page token, without items.
 pub const SNAPSHOT_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -101,7 +113,7 @@ pub const SNAPSHOT_PAGE_SESSIONS_MAX: usize = 200;
 pub const SESSION_DEPTH_MAX: usize = 64;
 
 /// Default and largest page of a List method.
-pub const PAGE_SIZE_DEFAULT: usize = 50;
+pub const PAGE_SIZE_DEFAULT: usize = 100;
 /// Larger page sizes are taken as this.
 pub const PAGE_SIZE_MAX: usize = 1000;
 

@@ -89,10 +89,7 @@ mod tests {
         assert_eq!(link, key.next(genesis, &Digest::of(b"one")));
         assert_ne!(link, key.next(genesis, &Digest::of(b"two")));
         assert_ne!(link, key.next(Link(genesis.0 ^ 1), &Digest::of(b"one")));
-        assert_ne!(
-            link,
-            LinkKey::new(&[2; 32]).next(genesis, &Digest::of(b"one"))
-        );
+        assert_ne!(link, LinkKey::new(&[2; 32]).next(genesis, &Digest::of(b"one")));
         assert_ne!(genesis, key.genesis(Epoch(2)));
     }
 }

@@ -90,9 +90,6 @@ impl Time {
     /// This time moved forward.
     #[must_use]
     pub fn plus(self, by: std::time::Duration) -> Time {
-        Time(
-            self.0
-                .saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)),
-        )
+        Time(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 }

@@ -79,11 +79,7 @@ pub struct ResumeKey {
 
 impl std::fmt::Debug for ResumeKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "ResumeKey({}, mints from {:?})",
-            self.id.0, self.mints_from
-        )
+        write!(f, "ResumeKey({}, mints from {:?})", self.id.0, self.mints_from)
     }
 }
 
@@ -106,9 +102,7 @@ impl Keyring {
             .collect();
         let usable = || keys.iter().filter(|key| key.secret.is_some());
         // A clock that was set back must not leave the hub without a key: then the oldest one mints.
-        let newest = usable()
-            .filter(|key| key.mints_from <= now)
-            .max_by_key(|key| key.id);
+        let newest = usable().filter(|key| key.mints_from <= now).max_by_key(|key| key.id);
         let minting = newest.or_else(|| usable().min_by_key(|key| key.id))?;
         Some(Keyring {
             minting: (minting.id, keyed(minting.secret.as_ref()?)),
@@ -155,11 +149,7 @@ impl Keyring {
             return Err(Error::Invalid);
         };
         let id = KeyId(u16::from_be_bytes([id_high, id_low]));
-        let (_, key) = self
-            .all
-            .iter()
-            .find(|(known, _)| *known == id)
-            .ok_or(Error::Invalid)?;
+        let (_, key) = self.all.iter().find(|(known, _)| *known == id).ok_or(Error::Invalid)?;
         let number = |at: usize| first_eight_bytes(&body[at..]);
         if number(4) != tenant_tag(tenant) {
             return Err(Error::Invalid);
@@ -249,11 +239,7 @@ mod tests {
                 }
                 edited[at] = other;
                 let edited = String::from_utf8(edited).unwrap();
-                assert_eq!(
-                    ring.parse(&tenant("t"), &edited),
-                    Err(Error::Invalid),
-                    "{edited}"
-                );
+                assert_eq!(ring.parse(&tenant("t"), &edited), Err(Error::Invalid), "{edited}");
             }
         }
         for bad in [

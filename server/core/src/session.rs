@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::event::{Routing, SessionStep};
+use crate::event::{Routing, SessionRef, SessionStep};
 use crate::id::SessionId;
 use crate::limits;
 use crate::offset::{Index, Offset, SessionNumber, Time};
@@ -46,12 +46,7 @@ impl SessionKey {
     ///
     /// # Errors
     /// Names the part that is empty, too long or holds a control character.
-    pub fn parse(
-        vendor: &str,
-        installation: &str,
-        project: &str,
-        native_id: &str,
-    ) -> Result<SessionKey, Error> {
+    pub fn parse(vendor: &str, installation: &str, project: &str, native_id: &str) -> Result<SessionKey, Error> {
         for (name, part) in [("vendor", vendor), ("native_id", native_id)] {
             if part.is_empty() {
                 return Err(Error::Empty(name));
@@ -102,8 +97,8 @@ pub struct SessionFacts {
     pub project: Option<Arc<str>>,
     /// Who makes the agent.
     pub vendor: Option<Arc<str>>,
-    /// The parent session.
-    pub parent: Option<SessionId>,
+    /// The parent session, which is opened if it is new: children may arrive first.
+    pub parent: Option<SessionRef>,
     /// Everything else, by the contract's field name.
     pub other: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -140,7 +135,7 @@ impl SessionFacts {
     pub fn other(&self, name: &str) -> Option<&str> {
         self.other
             .iter()
-            .find(|(known, _)| *known == name)
+            .find(|(known, _)| **known == *name)
             .map(|(_, value)| &**value)
             .filter(|value| !value.is_empty())
     }
@@ -191,20 +186,12 @@ pub struct Session {
 impl Session {
     /// A session whose first event is about to be placed at `offset`.
     #[must_use]
-    pub fn new(
-        number: SessionNumber,
-        id: SessionId,
-        key: Option<SessionKey>,
-        offset: Offset,
-        now: Time,
-    ) -> Session {
-        let facts = key
-            .as_ref()
-            .map_or_else(SessionFacts::default, |key| SessionFacts {
-                vendor: Some(key.vendor.clone()),
-                project: Some(key.project.clone()).filter(|project| !project.is_empty()),
-                ..SessionFacts::default()
-            });
+    pub fn new(number: SessionNumber, id: SessionId, key: Option<SessionKey>, offset: Offset, now: Time) -> Session {
+        let facts = key.as_ref().map_or_else(SessionFacts::default, |key| SessionFacts {
+            vendor: Some(key.vendor.clone()),
+            project: Some(key.project.clone()).filter(|project| !project.is_empty()),
+            ..SessionFacts::default()
+        });
         Session {
             number,
             id,
@@ -248,13 +235,7 @@ impl Session {
     }
 
     /// Folds one event that was placed at `offset`. `lineage` is the new parent and its ancestors, where the event names one.
-    pub fn apply(
-        &mut self,
-        step: &SessionStep,
-        lineage: Option<Box<[SessionId]>>,
-        offset: Offset,
-        now: Time,
-    ) {
+    pub fn apply(&mut self, step: &SessionStep, lineage: Option<Box<[SessionId]>>, offset: Offset, now: Time) {
         match step {
             SessionStep::None => {}
             SessionStep::Opened(facts) | SessionStep::Changed(facts) => {
@@ -290,24 +271,15 @@ mod tests {
         assert_eq!(normal_project("/home/u/Gru\u{308}n/"), "/home/u/Gr\u{fc}n");
         assert_eq!(normal_project("/"), "/");
         assert_eq!(normal_project(""), "");
-        assert_eq!(
-            normal_project("https://example.org/a//"),
-            "https://example.org/a"
-        );
+        assert_eq!(normal_project("https://example.org/a//"), "https://example.org/a");
     }
 
     #[test]
     fn keys_are_structured_so_that_no_two_sessions_share_one() {
         let one = SessionKey::parse("a", "b", "/c", "d");
         assert_ne!(one, SessionKey::parse("a", "", "b/c", "d"));
-        assert_eq!(
-            SessionKey::parse("", "", "", "d"),
-            Err(Error::Empty("vendor"))
-        );
-        assert_eq!(
-            SessionKey::parse("a", "", "", ""),
-            Err(Error::Empty("native_id"))
-        );
+        assert_eq!(SessionKey::parse("", "", "", "d"), Err(Error::Empty("vendor")));
+        assert_eq!(SessionKey::parse("a", "", "", ""), Err(Error::Empty("native_id")));
         assert_eq!(
             SessionKey::parse("a", "\n", "", "d"),
             Err(Error::Control("installation"))
@@ -326,10 +298,7 @@ mod tests {
             ..SessionFacts::default()
         });
         assert_eq!(facts.title.as_deref(), Some("old"));
-        assert_eq!(
-            (facts.other("cwd"), facts.other("branch")),
-            (Some("/a"), Some("main"))
-        );
+        assert_eq!((facts.other("cwd"), facts.other("branch")), (Some("/a"), Some("main")));
         facts.merge(&SessionFacts {
             title: Some("".into()),
             other: vec![("cwd".into(), "".into())],

@@ -150,7 +150,7 @@ pub struct Read<'a> {
     pub until: Offset,
     /// Most events to return, at least 1.
     pub events_max: usize,
-    /// Bytes of events after which to stop; one event is returned however large.
+    /// Most bytes of events, as sent; the first one is returned however large.
     pub bytes_max: usize,
     /// Most events to look at, at least 1.
     pub scan_max: usize,
@@ -238,11 +238,7 @@ pub trait Transaction: Send {
     async fn sessions(&mut self, log: LogKey, ids: &[SessionId]) -> Result<Vec<Session>, Error>;
 
     /// The sessions of these native keys, in any order; unknown ones are left out.
-    async fn sessions_by_key(
-        &mut self,
-        log: LogKey,
-        keys: &[SessionKey],
-    ) -> Result<Vec<Session>, Error>;
+    async fn sessions_by_key(&mut self, log: LogKey, keys: &[SessionKey]) -> Result<Vec<Session>, Error>;
 
     /// The writers of these ids, in any order; unknown ones are left out.
     async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error>;
@@ -263,6 +259,10 @@ pub trait Transaction: Send {
     ) -> Result<Option<Stored>, Error>;
 
     /// Writes rows and the log's row, whose `tail`, `link`, `recorded`, `fence` and `sessions` are taken from `log`.
+    ///
+    /// # Errors
+    /// [`Error::Constraint`] when an offset is not the next one, `tail` does not follow from the events, or a session's id, a native
+    /// key or a session's dedupe key is taken. Then the transaction can only be dropped.
     async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error>;
 
     /// Makes all of it durable and visible at once.
@@ -302,13 +302,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     ) -> Result<u64, Error>;
 
     /// The offset of the `count`-th wanted event before `until`, counted backwards; `oldest` when there are fewer. `count` is at least 1.
-    async fn seek_back(
-        &self,
-        log: &LogRow,
-        interests: &Interests,
-        until: Offset,
-        count: u32,
-    ) -> Result<Offset, Error>;
+    async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error>;
 
     /// The raw records beside these events; those without one are left out.
     async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error>;
@@ -317,8 +311,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn session(&self, log: LogKey, id: &SessionId) -> Result<Option<Session>, Error>;
 
     /// The session of a native key.
-    async fn session_by_key(&self, log: LogKey, key: &SessionKey)
-    -> Result<Option<Session>, Error>;
+    async fn session_by_key(&self, log: LogKey, key: &SessionKey) -> Result<Option<Session>, Error>;
 
     /// At most `limit` sessions whose order offset lies below `below`, in falling order of it.
     async fn list_sessions(
@@ -331,12 +324,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     ) -> Result<Vec<Session>, Error>;
 
     /// All that interests see, at one moment.
-    async fn snapshot(
-        &self,
-        log: LogKey,
-        interests: &Interests,
-        limits: SnapshotLimits,
-    ) -> Result<Snapshot, Error>;
+    async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error>;
 
     /// All resume token keys that were ever minted, removed ones without their secret.
     async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error>;

@@ -155,24 +155,10 @@ impl InterestIndex {
             };
             match &interest.selector {
                 Selector::All => self.all.push(entry),
-                Selector::Project(project) => self
-                    .projects
-                    .entry(project.clone())
-                    .or_default()
-                    .push(entry),
-                Selector::Vendor(vendor) => {
-                    self.vendors.entry(vendor.clone()).or_default().push(entry)
-                }
-                Selector::Session(session) => self
-                    .sessions
-                    .entry(session.clone())
-                    .or_default()
-                    .push(entry),
-                Selector::Subtree(session) => self
-                    .subtrees
-                    .entry(session.clone())
-                    .or_default()
-                    .push(entry),
+                Selector::Project(project) => self.projects.entry(project.clone()).or_default().push(entry),
+                Selector::Vendor(vendor) => self.vendors.entry(vendor.clone()).or_default().push(entry),
+                Selector::Session(session) => self.sessions.entry(session.clone()).or_default().push(entry),
+                Selector::Subtree(session) => self.subtrees.entry(session.clone()).or_default().push(entry),
             }
         }
         (id, seat)
@@ -207,18 +193,8 @@ impl InterestIndex {
     ///
     /// # Panics
     /// When the tail would move backwards: a broken promise of the store.
-    pub fn publish<'a>(
-        &mut self,
-        events: impl IntoIterator<Item = Due<'a>>,
-        tail: Offset,
-        link: Link,
-    ) {
-        assert!(
-            tail >= self.tail,
-            "tail moved backwards: {} after {}",
-            tail,
-            self.tail
-        );
+    pub fn publish<'a>(&mut self, events: impl IntoIterator<Item = Due<'a>>, tail: Offset, link: Link) {
+        assert!(tail >= self.tail, "tail moved backwards: {} after {}", tail, self.tail);
         let mut woken = std::mem::take(&mut self.woken);
         for event in events {
             let due = event.offset.next().0;
@@ -237,6 +213,16 @@ impl InterestIndex {
         self.wake_once(woken);
     }
 
+    /// Moves the tail past events that this process did not see, which may be anybody's.
+    pub fn publish_unseen(&mut self, tail: Offset, link: Link) {
+        for seat in self.seats.values() {
+            seat.due.store(tail.0, Ordering::Relaxed);
+            seat.wake();
+        }
+        self.tail = tail;
+        self.link = link;
+    }
+
     /// Stamps and wakes who may receive a delta of this family.
     pub fn publish_delta(&mut self, routing: &Routing, family: Family, due: u64) {
         let mut woken = std::mem::take(&mut self.woken);
@@ -252,11 +238,6 @@ impl InterestIndex {
         self.wake_once(woken);
     }
 
-    /// Wakes everybody: something outside the log changed for all.
-    pub fn wake_all(&self) {
-        self.seats.values().for_each(|seat| seat.wake());
-    }
-
     fn wake_once(&mut self, mut woken: Vec<SeatId>) {
         woken.sort_unstable();
         woken.dedup();
@@ -268,12 +249,7 @@ impl InterestIndex {
         self.woken = woken;
     }
 
-    fn receivers(
-        &self,
-        routing: &Routing,
-        wants: impl Fn(&Entry) -> bool,
-        mut each: impl FnMut(SeatId, &Seat),
-    ) {
+    fn receivers(&self, routing: &Routing, wants: impl Fn(&Entry) -> bool, mut each: impl FnMut(SeatId, &Seat)) {
         let lists = [
             Some(&self.all),
             self.projects.get(&*routing.project),
@@ -281,10 +257,7 @@ impl InterestIndex {
             self.sessions.get(&routing.session),
             self.subtrees.get(&routing.session),
         ];
-        let above = routing
-            .ancestors
-            .iter()
-            .map(|ancestor| self.subtrees.get(ancestor));
+        let above = routing.ancestors.iter().map(|ancestor| self.subtrees.get(ancestor));
         for entry in lists
             .into_iter()
             .chain(above)

@@ -17,10 +17,7 @@ use async_trait::async_trait;
 
 use self::rows::Log;
 use self::transaction::Open;
-use super::{
-    Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store,
-    Transaction,
-};
+use super::{Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Transaction};
 use crate::event::{Encode, Raw};
 use crate::id::{SessionId, TenantId};
 use crate::interest::Interests;
@@ -70,14 +67,12 @@ impl Memory {
 
     /// For tests: the next commit does not happen and gives `error`. Called several times, it concerns as many commits, in order.
     pub fn fail_commit_before(&self, error: Error) {
-        self.state
-            .locked(|state| state.faults.push_back(Fault::Before(error)));
+        self.state.locked(|state| state.faults.push_back(Fault::Before(error)));
     }
 
     /// For tests: the next commit happens and gives [`Error::CommitUnknown`]. In one row with [`Memory::fail_commit_before`].
     pub fn fail_commit_after(&self) {
-        self.state
-            .locked(|state| state.faults.push_back(Fault::After));
+        self.state.locked(|state| state.faults.push_back(Fault::After));
     }
 
     /// For tests: how many times [`Store::read`] and [`Store::read_back`] were called.
@@ -92,8 +87,7 @@ impl Memory {
         page: fn(&Log, &dyn Encode, &Read<'_>) -> Result<Page, Error>,
     ) -> Result<Page, Error> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.state
-            .with_log(read.log.key, |log| page(log, &*self.encode, read))
+        self.state.with_log(read.log.key, |log| page(log, &*self.encode, read))
     }
 }
 
@@ -110,11 +104,7 @@ impl Shared {
         body(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn with_log<T>(
-        &self,
-        key: LogKey,
-        body: impl FnOnce(&Log) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    fn with_log<T>(&self, key: LogKey, body: impl FnOnce(&Log) -> Result<T, Error>) -> Result<T, Error> {
         self.locked(|state| body(state.log(key)?))
     }
 }
@@ -129,8 +119,7 @@ impl State {
             return Ok(self.log(*key)?.row.clone());
         }
         let mut random = [0; 40];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Unavailable(error.to_string().into()))?;
+        getrandom::fill(&mut random).map_err(|error| Error::Unavailable(error.to_string().into()))?;
         let (epoch, secret) = random.split_at(8);
         let mut link_key = [0; 32];
         link_key.copy_from_slice(secret);
@@ -194,18 +183,11 @@ impl Store for Memory {
         until: Offset,
         most: u64,
     ) -> Result<u64, Error> {
-        self.state.with_log(log.key, |log| {
-            read::count(log, interests, from, until, most)
-        })
+        self.state
+            .with_log(log.key, |log| read::count(log, interests, from, until, most))
     }
 
-    async fn seek_back(
-        &self,
-        log: &LogRow,
-        interests: &Interests,
-        until: Offset,
-        count: u32,
-    ) -> Result<Offset, Error> {
+    async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
         self.state
             .with_log(log.key, |log| read::seek_back(log, interests, until, count))
     }
@@ -218,15 +200,10 @@ impl Store for Memory {
     }
 
     async fn session(&self, log: LogKey, id: &SessionId) -> Result<Option<Session>, Error> {
-        self.state
-            .with_log(log, |log| Ok(log.rows.session_by_id(id).cloned()))
+        self.state.with_log(log, |log| Ok(log.rows.session_by_id(id).cloned()))
     }
 
-    async fn session_by_key(
-        &self,
-        log: LogKey,
-        key: &SessionKey,
-    ) -> Result<Option<Session>, Error> {
+    async fn session_by_key(&self, log: LogKey, key: &SessionKey) -> Result<Option<Session>, Error> {
         self.state
             .with_log(log, |log| Ok(log.rows.session_by_key(key).cloned()))
     }
@@ -239,20 +216,13 @@ impl Store for Memory {
         below: Offset,
         limit: usize,
     ) -> Result<Vec<Session>, Error> {
-        self.state.with_log(log, |log| {
-            Ok(snapshot::list(log, filter, order, below, limit))
-        })
+        self.state
+            .with_log(log, |log| Ok(snapshot::list(log, filter, order, below, limit)))
     }
 
-    async fn snapshot(
-        &self,
-        log: LogKey,
-        interests: &Interests,
-        limits: SnapshotLimits,
-    ) -> Result<Snapshot, Error> {
-        self.state.with_log(log, |log| {
-            snapshot::take(log, &*self.encode, interests, limits)
-        })
+    async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
+        self.state
+            .with_log(log, |log| snapshot::take(log, &*self.encode, interests, limits))
     }
 
     async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error> {
@@ -277,5 +247,35 @@ impl Store for Memory {
             }
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Kind;
+    use crate::store::suite::{Chain, PlainEncode, Subject};
+
+    crate::store_suite!(async || Subject::new(Memory::new(Arc::new(PlainEncode))));
+
+    #[tokio::test]
+    async fn a_commit_fails_as_it_was_told_and_the_next_does_not() {
+        let memory = Memory::new(Arc::new(PlainEncode));
+        let store: Arc<dyn Store> = memory.clone();
+        let mut chain = Chain::on(&store, "t").await;
+        let tenant = chain.log.tenant.clone();
+        let tail = async || store.open_log(&tenant).await.unwrap().tail;
+        memory.fail_commit_before(Error::Full);
+        memory.fail_commit_after();
+        chain.event("a", Kind(20));
+        assert_eq!(chain.try_commit().await, Err(Error::Full));
+        assert_eq!(tail().await, Offset(0), "it did not happen");
+        let again = chain.clone();
+        assert_eq!(chain.try_commit().await, Err(Error::CommitUnknown));
+        assert_eq!(tail().await, Offset(1), "it did happen");
+        let mut next = Chain::continued(&store, again.log, again.sessions, again.history);
+        next.event("a", Kind(70));
+        assert_eq!(next.try_commit().await, Ok(()));
+        assert_eq!(memory.reads(), 0);
     }
 }

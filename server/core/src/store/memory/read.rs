@@ -18,8 +18,8 @@ pub(super) fn forward(log: &Log, encode: &dyn Encode, read: &Read<'_>) -> Result
             until = row.offset;
             break;
         }
-        if gathered.take(row)? {
-            until = row.offset.next();
+        if let Some(last) = gathered.take(row)? {
+            until = last.next();
             break;
         }
     }
@@ -36,8 +36,8 @@ pub(super) fn back(log: &Log, encode: &dyn Encode, read: &Read<'_>) -> Result<Pa
             down_to = row.offset.next();
             break;
         }
-        if gathered.take(row)? {
-            down_to = row.offset;
+        if let Some(last) = gathered.take(row)? {
+            down_to = last;
             break;
         }
     }
@@ -45,13 +45,7 @@ pub(super) fn back(log: &Log, encode: &dyn Encode, read: &Read<'_>) -> Result<Pa
 }
 
 /// How many are wanted in `[from, until)`, up to `most`.
-pub(super) fn count(
-    log: &Log,
-    interests: &Interests,
-    from: Offset,
-    until: Offset,
-    most: u64,
-) -> Result<u64, Error> {
+pub(super) fn count(log: &Log, interests: &Interests, from: Offset, until: Offset, most: u64) -> Result<u64, Error> {
     let mut routings = Routings::new();
     let mut count = 0;
     for row in candidates(log, interests, from, until) {
@@ -64,18 +58,10 @@ pub(super) fn count(
 }
 
 /// Where the `count`-th wanted event before `until` lies.
-pub(super) fn seek_back(
-    log: &Log,
-    interests: &Interests,
-    until: Offset,
-    count: u32,
-) -> Result<Offset, Error> {
+pub(super) fn seek_back(log: &Log, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
     let mut routings = Routings::new();
     let mut left = count.max(1);
-    for row in candidates(log, interests, log.row.oldest, until)
-        .into_iter()
-        .rev()
-    {
+    for row in candidates(log, interests, log.row.oldest, until).into_iter().rev() {
         left -= u32::from(wanted(log, interests, &mut routings, row)?);
         if left == 0 {
             return Ok(row.offset);
@@ -85,12 +71,7 @@ pub(super) fn seek_back(
 }
 
 /// The events to look at, in offset order: those of single sessions if only such are wanted, else all.
-fn candidates<'a>(
-    log: &'a Log,
-    interests: &Interests,
-    from: Offset,
-    until: Offset,
-) -> Vec<&'a EventRow> {
+fn candidates<'a>(log: &'a Log, interests: &Interests, from: Offset, until: Offset) -> Vec<&'a EventRow> {
     let until = until.min(log.row.tail);
     let Some(ids) = interests.single_sessions() else {
         let all = (from.0..until.0).filter_map(|offset| log.event(Offset(offset)));
@@ -105,18 +86,10 @@ fn candidates<'a>(
     }
     offsets.sort_unstable();
     offsets.dedup();
-    offsets
-        .into_iter()
-        .filter_map(|offset| log.event(offset))
-        .collect()
+    offsets.into_iter().filter_map(|offset| log.event(offset)).collect()
 }
 
-fn wanted(
-    log: &Log,
-    interests: &Interests,
-    routings: &mut Routings,
-    row: &EventRow,
-) -> Result<bool, Error> {
+fn wanted(log: &Log, interests: &Interests, routings: &mut Routings, row: &EventRow) -> Result<bool, Error> {
     let routing = log.routing(routings, row.session)?;
     Ok(interests.want(&routing, rows::family(row)?))
 }
@@ -143,16 +116,22 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// Takes the event if it is wanted. True when the page is full with it.
-    fn take(&mut self, row: &EventRow) -> Result<bool, Error> {
+    /// Takes the event if it is wanted and there is room for it. Gives the last event of the page when that is full.
+    fn take(&mut self, row: &EventRow) -> Result<Option<Offset>, Error> {
         if !wanted(self.log, self.read.interests, &mut self.routings, row)? {
-            return Ok(false);
+            return Ok(None);
         }
         let routing = self.log.routing(&mut self.routings, row.session)?;
         let event = rows::event(row, routing, self.encode)?;
-        self.bytes += event.bytes.len();
+        let bytes = self.bytes + event.bytes.len();
+        if let Some(last) = self.events.last()
+            && bytes > self.read.bytes_max
+        {
+            return Ok(Some(last.offset));
+        }
+        self.bytes = bytes;
         self.events.push(event);
-        Ok(self.events.len() >= self.read.events_max || self.bytes >= self.read.bytes_max)
+        Ok((self.events.len() >= self.read.events_max).then_some(row.offset))
     }
 
     fn page(self, until: Offset) -> Result<Page, Error> {

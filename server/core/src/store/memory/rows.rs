@@ -59,18 +59,15 @@ impl Log {
         }
     }
 
-    pub(super) fn routing(
-        &self,
-        known: &mut Routings,
-        number: SessionNumber,
-    ) -> Result<Arc<Routing>, Error> {
+    pub(super) fn routing(&self, known: &mut Routings, number: SessionNumber) -> Result<Arc<Routing>, Error> {
         if let Some(routing) = known.get(&number) {
             return Ok(Arc::clone(routing));
         }
-        let session =
-            self.rows.sessions.get(&number).ok_or_else(|| {
-                Error::Corrupt(format!("there is no session {}", number.0).into())
-            })?;
+        let session = self
+            .rows
+            .sessions
+            .get(&number)
+            .ok_or_else(|| Error::Corrupt(format!("there is no session {}", number.0).into()))?;
         let routing = Arc::new(session.routing());
         known.insert(number, Arc::clone(&routing));
         Ok(routing)
@@ -109,10 +106,7 @@ impl Rows {
             };
             self.dedupe.insert((event.session, key), stored);
         }
-        self.offsets
-            .entry(event.session)
-            .or_default()
-            .push(event.offset);
+        self.offsets.entry(event.session).or_default().push(event.offset);
         self.events.push(event);
     }
 
@@ -138,11 +132,7 @@ impl Rows {
 }
 
 /// The row as it is read and sent.
-pub(super) fn event(
-    row: &EventRow,
-    routing: Arc<Routing>,
-    encode: &dyn Encode,
-) -> Result<Event, Error> {
+pub(super) fn event(row: &EventRow, routing: Arc<Routing>, encode: &dyn Encode) -> Result<Event, Error> {
     Ok(Event {
         offset: row.offset,
         index: row.index,
@@ -159,7 +149,7 @@ pub(super) fn event(
 
 /// The row's family.
 pub(super) fn family(row: &EventRow) -> Result<crate::event::Family, Error> {
-    row.kind.family().ok_or_else(|| {
-        Error::Corrupt(format!("event {} has unknown kind {}", row.offset, row.kind.0).into())
-    })
+    row.kind
+        .family()
+        .ok_or_else(|| Error::Corrupt(format!("event {} has unknown kind {}", row.offset, row.kind.0).into()))
 }

@@ -81,9 +81,7 @@ pub(super) fn take(
                 items: Vec::new(),
                 more_below: None,
             },
-            Detail::Content | Detail::Live => {
-                newest_items(log, encode, interests, session, limits, &mut bytes_left)?
-            }
+            Detail::Content | Detail::Live => newest_items(log, encode, interests, session, limits, &mut bytes_left)?,
         });
     }
     Ok(Snapshot {
@@ -112,17 +110,22 @@ fn newest_items(
             more_below = Some(down_to);
             break;
         }
-        down_to = *offset;
         let Some(row) = log.event(*offset) else { break };
-        let (Some(item), Some(ItemStep::Started | ItemStep::Completed)) = (row.item, row.item_step)
-        else {
-            continue;
-        };
-        if interests.want(&routing, rows::family(row)?) && seen.insert(item) {
+        if let (Some(item), Some(ItemStep::Started | ItemStep::Completed)) = (row.item, row.item_step)
+            && interests.want(&routing, rows::family(row)?)
+            && seen.insert(item)
+        {
             let event = rows::event(row, Arc::clone(&routing), encode)?;
-            *bytes_left = bytes_left.saturating_sub(event.bytes.len());
+            let Some(left) = bytes_left.checked_sub(event.bytes.len()) else {
+                // Nor will a smaller one of another session be taken: older sessions do not come before newer ones.
+                *bytes_left = 0;
+                more_below = Some(down_to);
+                break;
+            };
+            *bytes_left = left;
             items.push(event);
         }
+        down_to = *offset;
     }
     items.reverse();
     Ok(SessionSnapshot {

@@ -39,12 +39,7 @@ impl Open {
     }
 
     /// Looks things up in this transaction first, then in what is committed.
-    fn find<K, T>(
-        &self,
-        log: LogKey,
-        keys: &[K],
-        one: impl Fn(&Rows, &K) -> Option<T>,
-    ) -> Result<Vec<T>, Error> {
+    fn find<K, T>(&self, log: LogKey, keys: &[K], one: impl Fn(&Rows, &K) -> Option<T>) -> Result<Vec<T>, Error> {
         let pending = self.logs.get(&log).map(|pending| &pending.rows);
         self.state.with_log(log, |committed| {
             let find = |key| {
@@ -81,11 +76,7 @@ impl Transaction for Open {
         self.find(log, ids, |rows, id| rows.session_by_id(id).cloned())
     }
 
-    async fn sessions_by_key(
-        &mut self,
-        log: LogKey,
-        keys: &[SessionKey],
-    ) -> Result<Vec<Session>, Error> {
+    async fn sessions_by_key(&mut self, log: LogKey, keys: &[SessionKey]) -> Result<Vec<Session>, Error> {
         self.find(log, keys, |rows, key| rows.session_by_key(key).cloned())
     }
 
@@ -116,9 +107,7 @@ impl Transaction for Open {
         let log = log_of(session);
         let pending = self.logs.get(&log).map(|pending| &pending.rows);
         self.state.with_log(log, |committed| {
-            let own = pending
-                .into_iter()
-                .flat_map(|rows| rows.events.iter().rev());
+            let own = pending.into_iter().flat_map(|rows| rows.events.iter().rev());
             let older = committed.rows.offsets(session).iter().rev();
             let found = own
                 .filter(|row| row.session == session)
@@ -210,15 +199,10 @@ impl Pending {
     fn check_session(&self, committed: &Log, session: &Session) -> Result<(), Error> {
         let number = session.number;
         if log_of(number) != self.row.key {
-            return Err(constraint(format!(
-                "session {} is of another log",
-                number.0
-            )));
+            return Err(constraint(format!("session {} is of another log", number.0)));
         }
         let both = [&self.rows, &committed.rows];
-        let mut same_id = both
-            .iter()
-            .filter_map(|rows| rows.session_by_id(&session.id));
+        let mut same_id = both.iter().filter_map(|rows| rows.session_by_id(&session.id));
         if same_id.any(|other| other.number != number) {
             return Err(constraint(format!("session id {} is taken", session.id)));
         }

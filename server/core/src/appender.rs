@@ -1,0 +1,334 @@
+//! The log's way in: one task that stores, for all logs of the process.
+//!
+//! Believe this: there is one committer. Calls that wait while it commits are stored together by its next commit, so one sync of
+//! the disk serves all of them. *Readable first, announced second, answered third*: a writer never learns of an event that a
+//! subscriber could not yet read.
+
+pub mod committer;
+mod decide;
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::event::{Draft, ItemKey, SessionRef};
+use crate::id::{EventId, SessionId, WriterId};
+use crate::limits;
+use crate::log::Log;
+use crate::store::{self, Stored};
+use crate::window::deltas::Channel;
+use bytes::Bytes;
+
+/// Why an event will not be stored as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A field is out of its range or form.
+    InvalidField,
+    /// The payload is of a kind that this hub does not know.
+    PayloadUnknown,
+    /// There is no payload.
+    PayloadMissing,
+    /// The payload is of a kind that only the hub writes.
+    PayloadReserved,
+    /// It is too large.
+    TooLarge,
+    /// Its seq is beyond the writer's last one plus one.
+    SeqGap,
+    /// Id and key name different sessions.
+    SessionConflict,
+    /// The database refused it: a promise of the hub's own was broken.
+    Internal,
+}
+
+/// An event that will not be stored as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why.
+    pub refusal: Refusal,
+    /// In words: what, and what to do.
+    pub message: String,
+    /// The field at fault; empty when none is.
+    pub field: String,
+}
+
+/// When an event is to be stored at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Always.
+    #[default]
+    Always,
+    /// Only if it opens its session.
+    OpensSession,
+    /// Only if it changes what is known of its session.
+    ChangesFacts,
+}
+
+/// One event to append.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Its number among all that its writer ever appended, from 1; 0 without a writer.
+    pub seq: u64,
+    /// When to store it.
+    pub condition: Condition,
+    /// The event, or why the door refused it: a refused one still consumes its seq.
+    pub draft: Result<Box<Draft>, Rejection>,
+}
+
+/// A fragment on its way in.
+#[derive(Clone, Debug)]
+pub struct DeltaDraft {
+    /// Its session.
+    pub session: SessionRef,
+    /// Its item.
+    pub item: ItemKey,
+    /// The item's id, as it is sent.
+    pub item_id: Arc<str>,
+    /// Which of the item's texts.
+    pub channel: Channel,
+    /// Bytes of that text before it.
+    pub at: u64,
+    /// The bytes it adds.
+    pub text: Bytes,
+    /// The message without its session.
+    pub body: Bytes,
+}
+
+/// Proof that a writer is who it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The writer.
+    pub writer: WriterId,
+    /// Its fence.
+    pub fence: u64,
+}
+
+/// What became of one append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable.
+    Stored {
+        /// Its name.
+        event_id: EventId,
+        /// Its session.
+        session: SessionId,
+        /// Its place.
+        stored: Stored,
+    },
+    /// It was durable before.
+    Duplicate {
+        /// The session, where it is known.
+        session: Option<SessionId>,
+        /// The first one's place, where it is known.
+        stored: Option<Stored>,
+    },
+    /// Its condition did not hold, and nothing was stored.
+    Unchanged {
+        /// Its session.
+        session: SessionId,
+    },
+    /// It will not be stored as it is.
+    Rejected(Rejection),
+}
+
+/// What a writer is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Proves the claim.
+    pub fence: u64,
+    /// The last seq that was consumed.
+    pub last_seq: u64,
+    /// The sessions asked for, in the same order.
+    pub sessions: Vec<SessionId>,
+}
+
+/// Why a whole call did nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The writer was never opened.
+    #[error("writer was never opened; call OpenWriter first")]
+    WriterUnknown,
+    /// A later opening of the writer holds a newer fence.
+    #[error("fence {given} is not the writer's any more, {current} is; call OpenWriter again")]
+    Fenced {
+        /// What was given.
+        given: u64,
+        /// What is.
+        current: u64,
+    },
+    /// The disk is full.
+    #[error("the disk is full; try again when there is room")]
+    Full,
+    /// The store cannot be used now, or does not say whether it did it.
+    #[error("the log cannot be written now; try again with the same ids")]
+    Unavailable,
+    /// The hub stops.
+    #[error("this node stops; try again at any node")]
+    Stopped,
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Full => Error::Full,
+            store::Error::Constraint(_)
+            | store::Error::CommitUnknown
+            | store::Error::Unavailable(_)
+            | store::Error::Corrupt(_) => Error::Unavailable,
+        }
+    }
+}
+
+/// The answer to a call that was queued.
+pub type Pending<T> = oneshot::Receiver<Result<T, Error>>;
+
+/// What the committer is asked.
+#[derive(Debug)]
+enum Job {
+    Append {
+        log: Arc<Log>,
+        claim: Option<Claim>,
+        appends: Vec<Append>,
+        reply: oneshot::Sender<Result<Vec<Outcome>, Error>>,
+    },
+    Open {
+        log: Arc<Log>,
+        writer: WriterId,
+        sessions: Vec<SessionRef>,
+        reply: oneshot::Sender<Result<Grant, Error>>,
+    },
+    Renew {
+        log: Arc<Log>,
+        claim: Claim,
+        sessions: Vec<SessionRef>,
+        reply: oneshot::Sender<Result<Grant, Error>>,
+    },
+    Deltas {
+        log: Arc<Log>,
+        claim: Option<Claim>,
+        deltas: Vec<DeltaDraft>,
+    },
+}
+
+/// A job and the bytes it holds of the queue's bound, given back when it is done.
+type Queued = (Job, OwnedSemaphorePermit);
+
+/// The way to the committer. Cheap to clone; the committer ends when the last one is gone.
+#[derive(Clone, Debug)]
+pub struct Appender {
+    queue: mpsc::Sender<Queued>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Appender {
+    /// A handle, and the committer's end of the queue.
+    fn channel() -> (Appender, mpsc::Receiver<Queued>) {
+        let (queue, jobs) = mpsc::channel(limits::COMMIT_QUEUE_MAX);
+        (
+            Appender {
+                queue,
+                bytes: Arc::new(Semaphore::new(limits::COMMIT_QUEUE_BYTES_MAX)),
+            },
+            jobs,
+        )
+    }
+
+    /// Queues events, waiting for room. The answer tells of each of them, in order, once all are durable.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the hub stops.
+    pub async fn append(
+        &self,
+        log: Arc<Log>,
+        claim: Option<Claim>,
+        appends: Vec<Append>,
+    ) -> Result<Pending<Vec<Outcome>>, Error> {
+        let bytes = appends
+            .iter()
+            .filter_map(|append| append.draft.as_ref().ok())
+            .map(|draft| draft_bytes(draft))
+            .sum();
+        let (reply, pending) = oneshot::channel();
+        self.submit(
+            Job::Append {
+                log,
+                claim,
+                appends,
+                reply,
+            },
+            bytes,
+        )
+        .await?;
+        Ok(pending)
+    }
+
+    /// Opens a writer under a new fence, and the sessions that it names.
+    ///
+    /// # Errors
+    /// When the store cannot be used, or the hub stops.
+    pub async fn open_writer(
+        &self,
+        log: Arc<Log>,
+        writer: WriterId,
+        sessions: Vec<SessionRef>,
+    ) -> Result<Grant, Error> {
+        let (reply, pending) = oneshot::channel();
+        self.submit(
+            Job::Open {
+                log,
+                writer,
+                sessions,
+                reply,
+            },
+            0,
+        )
+        .await?;
+        pending.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Renews a writer under its fence, and opens the sessions that it names.
+    ///
+    /// # Errors
+    /// When the fence is not the writer's any more, the store cannot be used, or the hub stops.
+    pub async fn renew_writer(&self, log: Arc<Log>, claim: Claim, sessions: Vec<SessionRef>) -> Result<Grant, Error> {
+        let (reply, pending) = oneshot::channel();
+        self.submit(
+            Job::Renew {
+                log,
+                claim,
+                sessions,
+                reply,
+            },
+            0,
+        )
+        .await?;
+        pending.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Queues fragments behind the events that were queued before them.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the hub stops.
+    pub async fn deltas(&self, log: Arc<Log>, claim: Option<Claim>, deltas: Vec<DeltaDraft>) -> Result<(), Error> {
+        let bytes = deltas.iter().map(|delta| delta.text.len() + delta.body.len()).sum();
+        self.submit(Job::Deltas { log, claim, deltas }, bytes).await
+    }
+
+    async fn submit(&self, job: Job, bytes: usize) -> Result<(), Error> {
+        // A call larger than the whole bound would wait for ever: it takes all of it instead.
+        let bytes = u32::try_from(bytes.min(limits::COMMIT_QUEUE_BYTES_MAX)).unwrap_or(u32::MAX);
+        let permit = self
+            .bytes
+            .clone()
+            .acquire_many_owned(bytes)
+            .await
+            .map_err(|_| Error::Stopped)?;
+        self.queue.send((job, permit)).await.map_err(|_| Error::Stopped)
+    }
+}
+
+fn draft_bytes(draft: &Draft) -> usize {
+    draft.body.len() + draft.raw.as_ref().map_or(0, |raw| raw.content.len())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,513 @@
+//! The task that stores.
+//!
+//! Believe this: it answers nothing that it has not committed, and after a commit of unknown outcome it looks before it does or
+//! says anything more. One bad append never fails its neighbours: a commit that breaks a constraint is repeated one by one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{debug, error, warn};
+
+use crate::appender::decide::{Decision, Rows};
+use crate::appender::{Append, Appender, Claim, DeltaDraft, Error, Grant, Job, Outcome, Queued, Refusal, Rejection};
+use crate::clock::Clock;
+use crate::event::{DedupeKey, Encode, Event, SessionRef, SessionStep};
+use crate::id::{SessionId, WriterId};
+use crate::limits;
+use crate::log::Log;
+use crate::offset::{LogKey, SessionNumber};
+use crate::session::SessionKey;
+use crate::store::{self, LogRow, Store, Stored, Transaction};
+use crate::window::deltas::Delta;
+
+/// How long a commit of unknown outcome is looked after before its callers are told that nobody knows.
+const UNKNOWN_LOOKS: u32 = 8;
+const UNKNOWN_WAIT: Duration = Duration::from_millis(50);
+
+/// The committer. It lives as one task, and ends when the last [`Appender`] is gone.
+#[derive(Debug)]
+pub struct Committer {
+    store: Arc<dyn Store>,
+    encode: Arc<dyn Encode>,
+    clock: Arc<dyn Clock>,
+    jobs: mpsc::Receiver<Queued>,
+    /// Folded rows of each log, true for the tail that is kept with them and for no other.
+    cache: HashMap<LogKey, Cached>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    row: LogRow,
+    rows: Rows,
+}
+
+/// Where one append of a batch stands among the jobs.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    /// The append of this number of the job.
+    Append { job: usize, append: usize },
+    /// The whole job: opening or renewing a writer.
+    Writer { job: usize },
+}
+
+/// What became of one task.
+#[derive(Debug)]
+enum Done {
+    Append(Result<Outcome, Error>),
+    Writer(Result<Grant, Error>),
+}
+
+/// What one commit did to one log.
+struct Committed {
+    log: Arc<Log>,
+    row: LogRow,
+    events: Vec<Event>,
+    changed: Rows,
+}
+
+impl Committer {
+    /// A committer that is yet to run, and the way to it.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, encode: Arc<dyn Encode>, clock: Arc<dyn Clock>) -> (Appender, Committer) {
+        let (appender, jobs) = Appender::channel();
+        (
+            appender,
+            Committer {
+                store,
+                encode,
+                clock,
+                jobs,
+                cache: HashMap::new(),
+            },
+        )
+    }
+
+    /// Stores until the last handle is gone and the queue is empty.
+    pub async fn run(mut self) {
+        while let Some(first) = self.jobs.recv().await {
+            let mut batch = vec![first];
+            let mut appends = weight(&batch[0].0);
+            while appends < limits::COMMIT_EVENTS_MAX
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                appends += weight(&job.0);
+                batch.push(job);
+            }
+            let (jobs, permits): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            self.process(jobs).await;
+            drop(permits);
+        }
+        debug!("the committer ended");
+    }
+
+    async fn process(&mut self, jobs: Vec<Job>) {
+        let tasks: Vec<Task> = jobs.iter().enumerate().flat_map(|(at, job)| tasks(at, job)).collect();
+        let mut done = Vec::with_capacity(tasks.len());
+        if !tasks.is_empty() {
+            match self.commit(&jobs, &tasks).await {
+                Err(store::Error::Constraint(reason)) if tasks.len() > 1 => {
+                    warn!(%reason, tasks = tasks.len(), "a commit broke a constraint; storing one by one");
+                    for task in &tasks {
+                        let alone = self.commit(&jobs, std::slice::from_ref(task)).await;
+                        done.extend(answers(alone, std::slice::from_ref(task)));
+                    }
+                }
+                result => done.extend(answers(result, &tasks)),
+            }
+        }
+        let mut done = done.into_iter();
+        for job in jobs {
+            match job {
+                Job::Append { appends, reply, .. } => {
+                    let outcomes = done.by_ref().take(appends.len()).map(|done| match done {
+                        Done::Append(outcome) => outcome,
+                        Done::Writer(_) => Err(Error::Unavailable),
+                    });
+                    // The caller may have gone away; what it appended is stored all the same.
+                    let _ = reply.send(outcomes.collect());
+                }
+                Job::Open { reply, .. } | Job::Renew { reply, .. } => {
+                    if let Some(Done::Writer(grant)) = done.next() {
+                        let _ = reply.send(grant);
+                    }
+                }
+                Job::Deltas { log, claim, deltas } => self.pass_on(&log, claim.as_ref(), deltas),
+            }
+        }
+    }
+
+    /// One transaction over all logs that the tasks name. What it returns is durable and announced.
+    async fn commit(&mut self, jobs: &[Job], tasks: &[Task]) -> Result<Vec<Done>, store::Error> {
+        let mut transaction = self.store.begin().await?;
+        let mut committed: Vec<Committed> = Vec::new();
+        let mut done: Vec<Option<Done>> = tasks.iter().map(|_| None).collect();
+        for log in logs(jobs, tasks) {
+            let key = log.row().key;
+            let row = transaction.lock(key).await?;
+            log.catch_up(row.tail, row.link);
+            // The cache is out of the map while it is used: an error on the way leaves none, which is always right.
+            let cached = self.cache.remove(&key).filter(|cached| same(&cached.row, &row));
+            let mut rows = cached.map(|cached| cached.rows).unwrap_or_default();
+            let own: Vec<usize> = (0..tasks.len())
+                .filter(|at| job_log(&jobs[tasks[*at].job()]).row().key == key)
+                .collect();
+            let wanted = Wanted::of(jobs, own.iter().map(|at| tasks[*at]));
+            wanted.load(&mut *transaction, key, &mut rows).await?;
+            let dedupes = wanted.dedupes(&mut *transaction, &rows).await?;
+            let repeats = wanted.repeats(&mut *transaction, &rows).await?;
+            let mut decision = Decision::new(row, &rows, dedupes, &repeats, &*self.encode, self.clock.now());
+            for at in own {
+                done[at] = Some(decide(&mut decision, jobs, tasks[at]));
+            }
+            let (row, changes, events, changed) = decision.finish();
+            let idle = changes.events.is_empty() && changes.writers.is_empty();
+            if !idle {
+                transaction.write(&row, changes).await?;
+            }
+            committed.push(Committed {
+                log,
+                row: row.clone(),
+                events,
+                changed,
+            });
+            self.cache.insert(key, Cached { row, rows });
+        }
+        match transaction.commit().await {
+            Ok(()) => {}
+            Err(store::Error::CommitUnknown) => self.resolve(&committed).await?,
+            Err(error) => {
+                self.cache.clear();
+                return Err(error);
+            }
+        }
+        for commit in committed {
+            self.announce(commit);
+        }
+        Ok(done.into_iter().flatten().collect())
+    }
+
+    /// Finds out whether a commit happened.
+    async fn resolve(&mut self, committed: &[Committed]) -> Result<(), store::Error> {
+        let Some(witness) = committed
+            .iter()
+            .find(|commit| !commit.events.is_empty())
+            .or(committed.first())
+        else {
+            return Ok(());
+        };
+        for look in 1..=UNKNOWN_LOOKS {
+            match self.store.open_log(&witness.row.tenant).await {
+                Ok(row)
+                    if row.tail == witness.row.tail
+                        && row.link == witness.row.link
+                        && row.fence == witness.row.fence =>
+                {
+                    warn!(tail = row.tail.0, "a commit of unknown outcome did happen");
+                    return Ok(());
+                }
+                Ok(row) => {
+                    warn!(tail = row.tail.0, "a commit of unknown outcome did not happen");
+                    self.cache.clear();
+                    return Err(store::Error::Unavailable("the commit did not happen".into()));
+                }
+                Err(reason) => {
+                    error!(%reason, look, "a commit's outcome is unknown and the log cannot be read");
+                    self.clock.sleep(UNKNOWN_WAIT * look).await;
+                }
+            }
+        }
+        self.cache.clear();
+        Err(store::Error::CommitUnknown)
+    }
+
+    fn announce(&mut self, commit: Committed) {
+        let Committed {
+            log,
+            row,
+            events,
+            changed,
+        } = commit;
+        log.announce(&events, row.tail, row.link);
+        if let Some(cached) = self.cache.get_mut(&row.key) {
+            if cached.rows.sessions.len() + changed.sessions.len() > limits::FOLD_CACHE_ROWS_MAX
+                || cached.rows.writers.len() + changed.writers.len() > limits::FOLD_CACHE_ROWS_MAX
+            {
+                cached.rows = Rows::default();
+            }
+            changed
+                .sessions
+                .into_values()
+                .for_each(|session| cached.rows.insert_session(session));
+            cached.rows.writers.extend(changed.writers);
+        }
+    }
+
+    fn pass_on(&self, log: &Log, claim: Option<&Claim>, deltas: Vec<DeltaDraft>) {
+        let Some(cached) = self.cache.get(&log.row().key) else {
+            debug!(
+                count = deltas.len(),
+                "deltas of sessions that this process has not seen yet"
+            );
+            return;
+        };
+        if let Some(claim) = claim
+            && cached
+                .rows
+                .writers
+                .get(&claim.writer)
+                .is_none_or(|row| row.fence != claim.fence)
+        {
+            debug!(writer = %claim.writer, fence = claim.fence, "deltas under a fence that is not the writer's");
+            return;
+        }
+        for draft in deltas {
+            let Some(session) = cached.rows.resolve(&draft.session) else {
+                continue;
+            };
+            let delta = Delta {
+                session: session.id.clone(),
+                item: draft.item,
+                item_id: draft.item_id,
+                channel: draft.channel,
+                at: draft.at,
+                text: draft.text,
+                message: self.encode.delta(&session.id, &draft.body),
+            };
+            // Dropped deltas are counted where they are dropped; the completed item has the full value.
+            let _ = log.push_delta(&delta);
+        }
+    }
+}
+
+impl Task {
+    const fn job(self) -> usize {
+        match self {
+            Task::Append { job, .. } | Task::Writer { job } => job,
+        }
+    }
+}
+
+fn tasks(job: usize, what: &Job) -> Vec<Task> {
+    match what {
+        Job::Append { appends, .. } => (0..appends.len()).map(|append| Task::Append { job, append }).collect(),
+        Job::Open { .. } | Job::Renew { .. } => vec![Task::Writer { job }],
+        Job::Deltas { .. } => Vec::new(),
+    }
+}
+
+const fn weight(job: &Job) -> usize {
+    match job {
+        Job::Append { appends, .. } => appends.len(),
+        Job::Open { sessions, .. } | Job::Renew { sessions, .. } => 1 + sessions.len(),
+        Job::Deltas { .. } => 1,
+    }
+}
+
+const fn job_log(job: &Job) -> &Arc<Log> {
+    match job {
+        Job::Append { log, .. } | Job::Open { log, .. } | Job::Renew { log, .. } | Job::Deltas { log, .. } => log,
+    }
+}
+
+/// The logs of the tasks, each once, in the order of their numbers: two processes that lock several never wait for one another.
+fn logs(jobs: &[Job], tasks: &[Task]) -> Vec<Arc<Log>> {
+    let mut logs: Vec<Arc<Log>> = tasks.iter().map(|task| job_log(&jobs[task.job()]).clone()).collect();
+    logs.sort_by_key(|log| log.row().key);
+    logs.dedup_by_key(|log| log.row().key);
+    logs
+}
+
+fn same(cached: &LogRow, row: &LogRow) -> bool {
+    cached.epoch == row.epoch && cached.tail == row.tail && cached.link == row.link && cached.fence == row.fence
+}
+
+/// What each task is told of a commit that was tried.
+fn answers(result: Result<Vec<Done>, store::Error>, tasks: &[Task]) -> Vec<Done> {
+    let error = match result {
+        Ok(done) => return done,
+        Err(error) => error,
+    };
+    if error != store::Error::Full {
+        error!(%error, tasks = tasks.len(), "a commit failed");
+    }
+    let broken = matches!(error, store::Error::Constraint(_));
+    let error = Error::from(error);
+    let answer = |task: &Task| match task {
+        Task::Append { .. } if broken => Done::Append(Ok(Outcome::Rejected(Rejection {
+            refusal: Refusal::Internal,
+            message: "the hub could not store this event; it is a defect, please report it".to_owned(),
+            field: String::new(),
+        }))),
+        Task::Append { .. } => Done::Append(Err(error.clone())),
+        Task::Writer { .. } => Done::Writer(Err(error.clone())),
+    };
+    tasks.iter().map(answer).collect()
+}
+
+fn decide(decision: &mut Decision<'_>, jobs: &[Job], task: Task) -> Done {
+    match (task, &jobs[task.job()]) {
+        (Task::Append { append, .. }, Job::Append { claim, appends, .. }) => {
+            let checked = claim.as_ref().map_or(Ok(()), |claim| decision.check(claim).map(drop));
+            Done::Append(checked.map(|()| decision.append(claim.as_ref(), &appends[append])))
+        }
+        (_, Job::Open { writer, sessions, .. }) => {
+            let row = decision.open_writer(writer);
+            Done::Writer(Ok(grant(decision, row.fence, row.last_seq, sessions)))
+        }
+        (_, Job::Renew { claim, sessions, .. }) => {
+            let checked = decision.check(claim).map(|row| row.last_seq);
+            Done::Writer(checked.map(|last_seq| grant(decision, claim.fence, last_seq, sessions)))
+        }
+        (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. }) => Done::Append(Err(Error::Unavailable)),
+    }
+}
+
+fn grant(decision: &mut Decision<'_>, fence: u64, last_seq: u64, sessions: &[SessionRef]) -> Grant {
+    let sessions = sessions
+        .iter()
+        .map(|session| decision.open_session(session).id)
+        .collect();
+    Grant {
+        fence,
+        last_seq,
+        sessions,
+    }
+}
+
+/// Everything that tasks name, to be read before they are decided.
+#[derive(Debug, Default)]
+struct Wanted {
+    ids: HashSet<SessionId>,
+    keys: HashSet<SessionKey>,
+    writers: HashSet<WriterId>,
+    dedupes: Vec<(SessionRef, DedupeKey)>,
+    seqs: Vec<(SessionRef, WriterId, u64)>,
+}
+
+impl Wanted {
+    fn of(jobs: &[Job], tasks: impl Iterator<Item = Task>) -> Wanted {
+        let mut wanted = Wanted::default();
+        for task in tasks {
+            match (task, &jobs[task.job()]) {
+                (Task::Append { append, .. }, Job::Append { claim, appends, .. }) => {
+                    wanted.append(claim.as_ref(), &appends[append]);
+                }
+                (_, Job::Open { writer, sessions, .. }) => wanted.writer(writer, sessions),
+                (_, Job::Renew { claim, sessions, .. }) => wanted.writer(&claim.writer, sessions),
+                (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. }) => {}
+            }
+        }
+        wanted
+    }
+
+    fn writer(&mut self, writer: &WriterId, sessions: &[SessionRef]) {
+        self.writers.insert(writer.clone());
+        sessions.iter().for_each(|session| self.session(session));
+    }
+
+    fn session(&mut self, session: &SessionRef) {
+        match session {
+            SessionRef::Id(id) => drop(self.ids.insert(id.clone())),
+            SessionRef::Key(key) => drop(self.keys.insert(key.clone())),
+        }
+    }
+
+    fn append(&mut self, claim: Option<&Claim>, append: &Append) {
+        if let Some(claim) = claim {
+            self.writers.insert(claim.writer.clone());
+        }
+        let Ok(draft) = &append.draft else { return };
+        self.session(&draft.session);
+        if let Some(key) = &draft.opens {
+            self.keys.insert(key.clone());
+        }
+        if let SessionStep::Opened(facts) | SessionStep::Changed(facts) = &draft.session_step
+            && let Some(parent) = &facts.parent
+        {
+            self.session(parent);
+        }
+        if let Some(key) = draft.dedupe {
+            self.dedupes.push((draft.session.clone(), key));
+        }
+        if let Some(claim) = claim {
+            self.seqs
+                .push((draft.session.clone(), claim.writer.clone(), append.seq));
+        }
+    }
+
+    /// Reads the rows that are not in the cache.
+    async fn load(&self, transaction: &mut dyn Transaction, log: LogKey, rows: &mut Rows) -> Result<(), store::Error> {
+        let keys: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|key| !rows.keys.contains_key(*key))
+            .cloned()
+            .collect();
+        if !keys.is_empty() {
+            let found = transaction.sessions_by_key(log, &keys).await?;
+            found.into_iter().for_each(|session| rows.insert_session(session));
+        }
+        let ids: Vec<_> = self
+            .ids
+            .iter()
+            .filter(|id| !rows.sessions.contains_key(*id))
+            .cloned()
+            .collect();
+        if !ids.is_empty() {
+            let found = transaction.sessions(log, &ids).await?;
+            found.into_iter().for_each(|session| rows.insert_session(session));
+        }
+        let writers: Vec<_> = self
+            .writers
+            .iter()
+            .filter(|id| !rows.writers.contains_key(*id))
+            .cloned()
+            .collect();
+        if !writers.is_empty() {
+            let found = transaction.writers(log, &writers).await?;
+            rows.writers
+                .extend(found.into_iter().map(|writer| (writer.id.clone(), writer)));
+        }
+        Ok(())
+    }
+
+    /// Where the dedupe keys lie that were stored before.
+    async fn dedupes(
+        &self,
+        transaction: &mut dyn Transaction,
+        rows: &Rows,
+    ) -> Result<HashMap<(SessionNumber, DedupeKey), Stored>, store::Error> {
+        let known = |(session, key): &(SessionRef, DedupeKey)| Some((rows.resolve(session)?.number, *key));
+        let keys: Vec<_> = self.dedupes.iter().filter_map(known).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = transaction.deduplicated(&keys).await?;
+        Ok(found
+            .into_iter()
+            .map(|(session, key, stored)| ((session, key), stored))
+            .collect())
+    }
+
+    /// Where the appends lie that come again.
+    async fn repeats(
+        &self,
+        transaction: &mut dyn Transaction,
+        rows: &Rows,
+    ) -> Result<HashMap<(WriterId, u64), Stored>, store::Error> {
+        let mut found = HashMap::new();
+        for (session, writer, seq) in &self.seqs {
+            let repeated = rows.writers.get(writer).is_some_and(|row| *seq <= row.last_seq);
+            let Some(session) = rows.resolve(session).filter(|_| repeated) else {
+                continue;
+            };
+            let stored = transaction
+                .find_seq(session.number, writer, *seq, limits::DUPLICATE_SCAN_MAX)
+                .await?;
+            found.extend(stored.map(|stored| ((writer.clone(), *seq), stored)));
+        }
+        Ok(found)
+    }
+}

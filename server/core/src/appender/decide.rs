@@ -1,0 +1,423 @@
+//! What an append becomes: the deciding part of the appender.
+//!
+//! Believe this: it is a function of rows that were read under the log's lock. It reads nothing, writes nothing and asks no clock;
+//! what it decides becomes true only when the committer has stored it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::appender::{Append, Claim, Condition, Error, Outcome, Refusal, Rejection};
+use crate::event::{DedupeKey, Draft, Encode, Event, Family, Placement, Routing, SessionRef, SessionStep};
+use crate::id::{EventId, SessionId, WriterId};
+use crate::limits;
+use crate::link::Digest;
+use crate::offset::{SessionNumber, Time};
+use crate::session::{Session, SessionFacts, SessionKey};
+use crate::store::{Changes, EventRow, LogRow, Stored, WriterRow};
+
+/// Rows of one log as they were at one tail. What is absent from a map was not asked for, or does not exist: the committer asks for
+/// everything that a batch names before it decides.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) sessions: HashMap<SessionId, Session>,
+    pub(super) keys: HashMap<SessionKey, SessionId>,
+    pub(super) writers: HashMap<WriterId, WriterRow>,
+}
+
+impl Rows {
+    pub(super) fn insert_session(&mut self, session: Session) {
+        if let Some(key) = &session.key {
+            self.keys.insert(key.clone(), session.id.clone());
+        }
+        self.sessions.insert(session.id.clone(), session);
+    }
+
+    pub(super) fn resolve(&self, session: &SessionRef) -> Option<&Session> {
+        match session {
+            SessionRef::Id(id) => self.sessions.get(id),
+            SessionRef::Key(key) => self.sessions.get(self.keys.get(key)?),
+        }
+    }
+}
+
+/// One commit's worth of one log, while it is decided.
+#[derive(Debug)]
+pub(super) struct Decision<'a> {
+    /// The log's row, moved on with every event.
+    pub(super) log: LogRow,
+    /// What to write.
+    pub(super) changes: Changes,
+    /// The same events as they will be read.
+    pub(super) events: Vec<Event>,
+    base: &'a Rows,
+    /// What this decision changed: looked at before `base`.
+    changed: Rows,
+    /// Where dedupe keys of this batch were stored, before or by this decision.
+    dedupes: HashMap<(SessionNumber, DedupeKey), Stored>,
+    /// Where seqs that come again were stored, as far as was found.
+    repeats: &'a HashMap<(WriterId, u64), Stored>,
+    routings: HashMap<SessionId, Arc<Routing>>,
+    encode: &'a dyn Encode,
+    now: Time,
+}
+
+impl<'a> Decision<'a> {
+    pub(super) fn new(
+        log: LogRow,
+        base: &'a Rows,
+        dedupes: HashMap<(SessionNumber, DedupeKey), Stored>,
+        repeats: &'a HashMap<(WriterId, u64), Stored>,
+        encode: &'a dyn Encode,
+        now: Time,
+    ) -> Decision<'a> {
+        // Time within a log never goes back, whatever the machine's clock does.
+        let now = now.max(log.recorded);
+        Decision {
+            log,
+            changes: Changes::default(),
+            events: Vec::new(),
+            base,
+            changed: Rows::default(),
+            dedupes,
+            repeats,
+            routings: HashMap::new(),
+            encode,
+            now,
+        }
+    }
+
+    /// The rows that this decision changed, for the committer's cache.
+    pub(super) fn finish(mut self) -> (LogRow, Changes, Vec<Event>, Rows) {
+        self.changes.sessions = self.changed.sessions.values().cloned().collect();
+        self.changes.writers = self.changed.writers.values().cloned().collect();
+        self.log.recorded = if self.events.is_empty() {
+            self.log.recorded
+        } else {
+            self.now
+        };
+        (self.log, self.changes, self.events, self.changed)
+    }
+
+    /// Checks that a writer still is who it was.
+    pub(super) fn check(&self, claim: &Claim) -> Result<&WriterRow, Error> {
+        let row = self.writer(&claim.writer).ok_or(Error::WriterUnknown)?;
+        if row.fence == claim.fence {
+            Ok(row)
+        } else {
+            Err(Error::Fenced {
+                given: claim.fence,
+                current: row.fence,
+            })
+        }
+    }
+
+    /// Opens a writer under the next fence.
+    pub(super) fn open_writer(&mut self, id: &WriterId) -> WriterRow {
+        self.log.fence += 1;
+        let last_seq = self.writer(id).map_or(0, |row| row.last_seq);
+        let row = WriterRow {
+            id: id.clone(),
+            fence: self.log.fence,
+            last_seq,
+        };
+        self.changed.writers.insert(id.clone(), row.clone());
+        row
+    }
+
+    /// The session of this name, opened if it is new.
+    pub(super) fn open_session(&mut self, name: &SessionRef) -> Session {
+        if let Some(session) = self.session(name) {
+            return session.clone();
+        }
+        let session = self.new_session(name, None);
+        self.place_opening(session)
+    }
+
+    /// Decides one append.
+    pub(super) fn append(&mut self, claim: Option<&Claim>, append: &Append) -> Outcome {
+        if let Some(claim) = claim
+            && let Some(answer) = self.consume(claim, append)
+        {
+            return answer;
+        }
+        match &append.draft {
+            Ok(draft) => self
+                .store(claim, append.seq, append.condition, draft)
+                .unwrap_or_else(Outcome::Rejected),
+            Err(rejection) => Outcome::Rejected(rejection.clone()),
+        }
+    }
+
+    /// Counts a seq; an answer when it was counted before, or must not be counted.
+    fn consume(&mut self, claim: &Claim, append: &Append) -> Option<Outcome> {
+        let row = self.writer(&claim.writer)?.clone();
+        if append.seq == 0 {
+            let message = "seq is 0; count from 1 where a writer is named".to_owned();
+            return Some(Outcome::Rejected(Rejection {
+                refusal: Refusal::InvalidField,
+                message,
+                field: "seq".to_owned(),
+            }));
+        }
+        if append.seq <= row.last_seq {
+            let session = append
+                .draft
+                .as_ref()
+                .ok()
+                .and_then(|draft| self.session(&draft.session))
+                .map(|row| row.id.clone());
+            let stored = self.repeats.get(&(row.id, append.seq)).copied();
+            return Some(Outcome::Duplicate { session, stored });
+        }
+        if append.seq > row.last_seq + 1 {
+            let message = format!(
+                "seq {} does not follow {}; send what lies between first",
+                append.seq, row.last_seq
+            );
+            return Some(Outcome::Rejected(Rejection {
+                refusal: Refusal::SeqGap,
+                message,
+                field: "seq".to_owned(),
+            }));
+        }
+        self.changed.writers.insert(
+            row.id.clone(),
+            WriterRow {
+                last_seq: append.seq,
+                ..row
+            },
+        );
+        None
+    }
+
+    fn store(
+        &mut self,
+        claim: Option<&Claim>,
+        seq: u64,
+        condition: Condition,
+        draft: &Draft,
+    ) -> Result<Outcome, Rejection> {
+        let known = self.known(draft)?;
+        if let Some(session) = &known {
+            let duplicate = draft.dedupe.and_then(|key| self.dedupes.get(&(session.number, key)));
+            if let Some(stored) = duplicate {
+                return Ok(Outcome::Duplicate {
+                    session: Some(session.id.clone()),
+                    stored: Some(*stored),
+                });
+            }
+            let holds = match condition {
+                Condition::Always => true,
+                Condition::OpensSession => false,
+                Condition::ChangesFacts => changes_facts(session, &draft.session_step),
+            };
+            if !holds {
+                return Ok(Outcome::Unchanged {
+                    session: session.id.clone(),
+                });
+            }
+        }
+        let lineage = self.lineage(draft, known.as_ref().map(|session| &session.id))?;
+        let session = known.unwrap_or_else(|| self.open_for(draft));
+        let writer = claim.map(|claim| (claim.writer.clone(), seq));
+        let (session, stored) = self.place(session, draft, writer, lineage);
+        if let Some(key) = draft.dedupe {
+            self.dedupes.insert((session.number, key), stored);
+        }
+        Ok(Outcome::Stored {
+            event_id: draft.event_id.clone(),
+            session: session.id,
+            stored,
+        })
+    }
+
+    /// The draft's session, if it exists; refused when its id and its key name different ones.
+    fn known(&self, draft: &Draft) -> Result<Option<Session>, Rejection> {
+        let conflict = |message: String| {
+            Err(Rejection {
+                refusal: Refusal::SessionConflict,
+                message,
+                field: "session".to_owned(),
+            })
+        };
+        let known = self.session(&draft.session).cloned();
+        let Some(key) = &draft.opens else { return Ok(known) };
+        let keyed = self.session(&SessionRef::Key(key.clone()));
+        match (&known, keyed) {
+            (Some(session), _) if session.key.is_some() && session.key.as_ref() != Some(key) => conflict(format!(
+                "session {} has another key; leave the key out, or use another session id",
+                session.id
+            )),
+            (known, Some(keyed)) if known.as_ref().is_none_or(|session| session.id != keyed.id) => conflict(format!(
+                "the key belongs to session {}; use that id, or leave the id out",
+                keyed.id
+            )),
+            _ => Ok(known),
+        }
+    }
+
+    /// The new parent and its ancestors, where the draft names one. The parent is opened if it is new.
+    fn lineage(&mut self, draft: &Draft, own: Option<&SessionId>) -> Result<Option<Box<[SessionId]>>, Rejection> {
+        let (SessionStep::Opened(facts) | SessionStep::Changed(facts)) = &draft.session_step else {
+            return Ok(None);
+        };
+        let Some(parent) = &facts.parent else { return Ok(None) };
+        let parent = self.open_session(parent);
+        let named = match &draft.session {
+            SessionRef::Id(id) => Some(id),
+            SessionRef::Key(_) => own,
+        };
+        if named.is_some_and(|own| *own == parent.id || parent.ancestors.contains(own)) {
+            let message = "a session cannot be its own ancestor; name another parent".to_owned();
+            return Err(Rejection {
+                refusal: Refusal::InvalidField,
+                message,
+                field: "parent_session".to_owned(),
+            });
+        }
+        Ok(Some(
+            std::iter::once(parent.id)
+                .chain(parent.ancestors)
+                .take(limits::SESSION_DEPTH_MAX)
+                .collect(),
+        ))
+    }
+
+    /// Opens the session of a draft, with an event of the hub's own where the draft is not that event.
+    fn open_for(&mut self, draft: &Draft) -> Session {
+        let session = self.new_session(&draft.session, draft.opens.as_ref());
+        if matches!(draft.session_step, SessionStep::Opened(_)) {
+            session
+        } else {
+            self.place_opening(session)
+        }
+    }
+
+    fn new_session(&mut self, name: &SessionRef, opens: Option<&SessionKey>) -> Session {
+        let (id, key) = match name {
+            SessionRef::Id(id) => (id.clone(), opens.cloned()),
+            SessionRef::Key(key) => (SessionId::random(), Some(key.clone())),
+        };
+        let number = SessionNumber::of(self.log.key, self.log.sessions);
+        self.log.sessions += 1;
+        Session::new(number, id, key, self.log.tail, self.now)
+    }
+
+    fn place_opening(&mut self, session: Session) -> Session {
+        let (kind, body) = self.encode.opened(session.key.as_ref());
+        let draft = Draft {
+            session: SessionRef::Id(session.id.clone()),
+            opens: None,
+            event_id: EventId::random(),
+            dedupe: None,
+            kind,
+            family: Family::Session,
+            life: None,
+            item: None,
+            item_step: None,
+            session_step: SessionStep::Opened(Box::default()),
+            body,
+            raw: None,
+        };
+        self.place(session, &draft, None, None).0
+    }
+
+    /// Gives an event its place, its bytes and its link, and folds it into its session.
+    fn place(
+        &mut self,
+        mut session: Session,
+        draft: &Draft,
+        writer: Option<(WriterId, u64)>,
+        lineage: Option<Box<[SessionId]>>,
+    ) -> (Session, Stored) {
+        let (offset, index) = (self.log.tail, session.next_index);
+        session.life = draft.life.map_or(session.life, |life| session.life.max(life));
+        if session.key.is_none() {
+            session.key.clone_from(&draft.opens);
+        }
+        session.apply(&draft.session_step, lineage, offset, self.now);
+        let placement = Placement {
+            offset,
+            index,
+            recorded: self.now,
+            event_id: &draft.event_id,
+            session: &session.id,
+            root: session.root(),
+            parent: session.parent(),
+            life: draft.life.unwrap_or(session.life),
+        };
+        let stored = self.encode.event(&placement, &draft.body);
+        let link = self.log.link_key.next(self.log.link, &Digest::of(&stored));
+        (self.log.tail, self.log.link) = (offset.next(), link);
+        let routing = self.routing(&session);
+        self.events.push(Event {
+            offset,
+            index,
+            routing,
+            kind: draft.kind,
+            family: draft.family,
+            item: draft.item,
+            item_step: draft.item_step,
+            has_raw: draft.raw.is_some(),
+            link,
+            bytes: self.encode.linked(&stored, link),
+        });
+        self.changes.events.push(EventRow {
+            offset,
+            session: session.number,
+            index,
+            kind: draft.kind,
+            item: draft.item,
+            item_step: draft.item_step,
+            writer,
+            dedupe: draft.dedupe,
+            link,
+            stored,
+            raw: draft.raw.clone(),
+        });
+        self.changed.insert_session(session.clone());
+        (session, Stored { offset, index })
+    }
+
+    /// Shared by the events of one session, as long as it stands where it stood.
+    fn routing(&mut self, session: &Session) -> Arc<Routing> {
+        let now = session.routing();
+        match self.routings.get(&session.id) {
+            Some(routing) if **routing == now => routing.clone(),
+            _ => {
+                let routing = Arc::new(now);
+                self.routings.insert(session.id.clone(), routing.clone());
+                routing
+            }
+        }
+    }
+
+    fn session(&self, name: &SessionRef) -> Option<&Session> {
+        // Rows of both sides: a key may be known to one and its session's newest row to the other.
+        let id = match name {
+            SessionRef::Id(id) => id,
+            SessionRef::Key(key) => self.changed.keys.get(key).or_else(|| self.base.keys.get(key))?,
+        };
+        self.changed.sessions.get(id).or_else(|| self.base.sessions.get(id))
+    }
+
+    fn writer(&self, id: &WriterId) -> Option<&WriterRow> {
+        self.changed.writers.get(id).or_else(|| self.base.writers.get(id))
+    }
+}
+
+fn changes_facts(session: &Session, step: &SessionStep) -> bool {
+    let changed = |facts: &SessionFacts| {
+        let mut merged = session.facts.clone();
+        merged.merge(facts);
+        merged != session.facts
+    };
+    match step {
+        SessionStep::Opened(facts) | SessionStep::Changed(facts) => changed(facts),
+        SessionStep::None
+        | SessionStep::Renewed
+        | SessionStep::Closed
+        | SessionStep::Archived
+        | SessionStep::Unarchived => true,
+    }
+}

@@ -1,0 +1,196 @@
+//! All logs of this process, and what they share.
+//!
+//! Believe this: a tenant's log is opened once, by its first caller, and stays. What a caller may see of it is decided before it
+//! comes here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::appender::Appender;
+use crate::appender::committer::Committer;
+use crate::clock::Clock;
+use crate::event::Encode;
+use crate::id::TenantId;
+use crate::limits;
+use crate::log::Log;
+use crate::offset::Time;
+use crate::resume_token::{KeyId, Keyring, ResumeKey};
+use crate::store::{self, Store};
+use crate::subscription::frame::ClosingReason;
+use crate::subscription::{self, Closing, Subscription, Surroundings};
+use crate::window::Budget;
+
+/// The hub of one process. Held by every service, behind an [`Arc`].
+#[derive(Debug)]
+pub struct Hub {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    appender: Appender,
+    budget: Arc<Budget>,
+    /// Logs by tenant. The lock is async because opening one reads the store, and is done once.
+    logs: Mutex<HashMap<TenantId, Arc<Log>>>,
+    /// Replaced as a whole when keys change; the lock is held to copy the handle.
+    keyring: RwLock<Arc<Keyring>>,
+    draining: watch::Sender<Option<(ClosingReason, Option<Duration>)>>,
+}
+
+impl Hub {
+    /// A hub over a store, and its committer, which the caller runs as a task of its own. Makes the first resume token key where
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        encode: Arc<dyn Encode>,
+        clock: Arc<dyn Clock>,
+        window_bytes: usize,
+    ) -> Result<(Arc<Hub>, Committer), store::Error> {
+        let keyring = load_keyring(&*store, clock.now()).await?;
+        let (appender, committer) = Committer::new(store.clone(), encode, clock.clone());
+        let hub = Hub {
+            store,
+            clock,
+            appender,
+            budget: Budget::new(window_bytes),
+            logs: Mutex::default(),
+            keyring: RwLock::new(Arc::new(keyring)),
+            draining: watch::Sender::new(None),
+        };
+        Ok((Arc::new(hub), committer))
+    }
+
+    /// The tenant's log, made if it is new.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn log(&self, tenant: &TenantId) -> Result<Arc<Log>, store::Error> {
+        let mut logs = self.logs.lock().await;
+        if let Some(log) = logs.get(tenant) {
+            return Ok(log.clone());
+        }
+        let row = self.store.open_log(tenant).await?;
+        let log = Arc::new(Log::new(row, self.store.clone(), self.budget.clone()));
+        logs.insert(tenant.clone(), log.clone());
+        Ok(log)
+    }
+
+    /// The way in.
+    #[must_use]
+    pub const fn appender(&self) -> &Appender {
+        &self.appender
+    }
+
+    /// Where logs last.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The resume token keys as they are now.
+    #[must_use]
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the resume token keys anew. To be called often: a new key must be known before it mints.
+    ///
+    /// # Errors
+    /// When the store cannot be used; the keys stay as they were.
+    pub async fn reload_keys(&self) -> Result<(), store::Error> {
+        let keyring = load_keyring(&*self.store, self.clock.now()).await?;
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
+        Ok(())
+    }
+
+    /// Opens a stream out of a log. `credential` ends it when the caller's right to read ends.
+    ///
+    /// # Errors
+    /// See [`Subscription::open`].
+    pub async fn subscribe(
+        &self,
+        log: Arc<Log>,
+        request: subscription::Request,
+        credential: Closing,
+    ) -> Result<Subscription, subscription::Error> {
+        let around = Surroundings {
+            log,
+            clock: self.clock.clone(),
+            keyring: self.keyring(),
+            draining: self.draining.subscribe(),
+            credential,
+        };
+        Subscription::open(around, request).await
+    }
+
+    /// Ends all streams politely, with advice when to come back, spread so that not all do so at once.
+    pub fn drain(&self) {
+        let random = getrandom::u32().unwrap_or(0);
+        let spread = limits::DRAIN_RETRY_MAX.saturating_sub(limits::DRAIN_RETRY_MIN);
+        let wait = limits::DRAIN_RETRY_MIN + spread.mul_f64(f64::from(random) / f64::from(u32::MAX));
+        self.draining.send_replace(Some((ClosingReason::Draining, Some(wait))));
+    }
+
+    /// Tells when the hub drains.
+    #[must_use]
+    pub fn draining(&self) -> Closing {
+        self.draining.subscribe()
+    }
+}
+
+/// The stored keys, and a first one where there is none that can mint.
+async fn load_keyring(store: &dyn Store, now: Time) -> Result<Keyring, store::Error> {
+    let mut keys = store.resume_keys().await?;
+    if let Some(keyring) = Keyring::new(&keys, now) {
+        return Ok(keyring);
+    }
+    keys.push(new_key(store, &keys, now).await?);
+    Keyring::new(&keys, now).ok_or_else(|| store::Error::Corrupt("no resume token key can mint".into()))
+}
+
+async fn new_key(store: &dyn Store, keys: &[ResumeKey], mints_from: Time) -> Result<ResumeKey, store::Error> {
+    if keys.len() >= limits::RESUME_KEYS_MAX {
+        return Err(store::Error::Constraint(
+            "there are as many resume token keys as may be kept".into(),
+        ));
+    }
+    let id = keys
+        .iter()
+        .map(|key| key.id.0)
+        .max()
+        .map_or(Some(1), |id| id.checked_add(1));
+    let id = KeyId(id.ok_or_else(|| store::Error::Constraint("resume token key numbers are used up".into()))?);
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| store::Error::Unavailable(error.to_string().into()))?;
+    let key = ResumeKey {
+        id,
+        secret: Some(secret),
+        mints_from,
+    };
+    store.add_resume_key(&key).await?;
+    Ok(key)
+}
+
+/// Adds a resume token key that begins to mint after [`limits::RESUME_KEY_DELAY`], when every node knows it. Older ones go on verifying.
+///
+/// # Errors
+/// When the store cannot be used, or there are [`limits::RESUME_KEYS_MAX`] keys.
+pub async fn rotate_resume_keys(store: &dyn Store, clock: &dyn Clock) -> Result<KeyId, store::Error> {
+    let keys = store.resume_keys().await?;
+    let now = clock.now();
+    let from = if keys.is_empty() {
+        now
+    } else {
+        now.plus(limits::RESUME_KEY_DELAY)
+    };
+    Ok(new_key(store, &keys, from).await?.id)
+}

@@ -1,0 +1,161 @@
+//! One tenant's log as this process holds it: its identity, the newest of it in memory, and who listens.
+//!
+//! Believe this: what is announced here is already durable. *Readable first, announced second*: the window, then the open items,
+//! then the tail.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::event::Event;
+use crate::handoff::View;
+use crate::interest::Interests;
+use crate::interest::index::{Due, InterestIndex, Seat, SeatId};
+use crate::link::Link;
+use crate::offset::Offset;
+use crate::store::{LogRow, Store};
+use crate::window::deltas::{Delta, DeltaWindow, Dropped};
+use crate::window::{Budget, Window};
+
+/// How much work the log did for its subscribers.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Slots of the window that reads looked at.
+    pub slots_visited: AtomicU64,
+    /// Reads that went to the store.
+    pub store_reads: AtomicU64,
+    /// Events handed to subscribers.
+    pub deliveries: AtomicU64,
+}
+
+/// A tenant's log. Held by the hub for the life of the process and by each of its subscriptions.
+#[derive(Debug)]
+pub struct Log {
+    row: LogRow,
+    store: Arc<dyn Store>,
+    /// Each lock is held for the length of one method, never over an await. Order where several are taken: window, deltas, index.
+    window: Mutex<Window>,
+    deltas: Mutex<DeltaWindow>,
+    index: Mutex<InterestIndex>,
+    counters: Counters,
+}
+
+impl Log {
+    /// The log of this row, with an empty window at its tail.
+    #[must_use]
+    pub fn new(row: LogRow, store: Arc<dyn Store>, budget: Arc<Budget>) -> Log {
+        Log {
+            window: Mutex::new(Window::new(row.tail, row.link, budget)),
+            deltas: Mutex::default(),
+            index: Mutex::new(InterestIndex::new(row.tail, row.link)),
+            counters: Counters::default(),
+            row,
+            store,
+        }
+    }
+
+    /// Its identity: number, tenant, epoch and link key. Tail and link are those at the time it was opened; see [`Log::tail`].
+    #[must_use]
+    pub const fn row(&self) -> &LogRow {
+        &self.row
+    }
+
+    /// Where it lasts.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Work done for subscribers.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// First offset that was not announced yet, and the link before it.
+    #[must_use]
+    pub fn tail(&self) -> (Offset, Link) {
+        lock(&self.index).tail()
+    }
+
+    /// How many subscribe.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        lock(&self.index).len()
+    }
+
+    /// Announces events that were committed: first readable, then counted, then told.
+    pub fn announce(&self, events: &[Event], tail: Offset, link: Link) {
+        {
+            let mut window = lock(&self.window);
+            events.iter().for_each(|event| window.push(event.clone()));
+        }
+        {
+            let mut deltas = lock(&self.deltas);
+            events.iter().for_each(|event| deltas.observe(event));
+        }
+        let due = events.iter().map(|event| Due {
+            routing: &event.routing,
+            family: event.family,
+            offset: event.offset,
+        });
+        lock(&self.index).publish(due, tail, link);
+    }
+
+    /// Announces a tail that was reached without this process: by another one, or by a commit whose outcome nobody told. What lies
+    /// before it is in the store only, and counts as due to everybody.
+    pub fn catch_up(&self, tail: Offset, link: Link) {
+        if self.tail().0 >= tail {
+            return;
+        }
+        lock(&self.window).restart(tail, link);
+        lock(&self.deltas).restart();
+        lock(&self.index).publish_unseen(tail, link);
+    }
+
+    /// Takes a fragment and wakes who may receive it.
+    ///
+    /// # Errors
+    /// Why it goes no further; nobody needs to do anything about it.
+    pub fn push_delta(&self, delta: &Delta) -> Result<(), Dropped> {
+        let (tail, _) = self.tail();
+        let (number, routing) = lock(&self.deltas).push(delta, tail)?;
+        lock(&self.index).publish_delta(&routing, delta.channel.family(), number + 1);
+        Ok(())
+    }
+
+    /// The newest events.
+    pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
+        lock(&self.window)
+    }
+
+    /// The fragments and open items.
+    pub(crate) fn deltas(&self) -> MutexGuard<'_, DeltaWindow> {
+        lock(&self.deltas)
+    }
+
+    /// What a subscriber in this seat can see now.
+    pub(crate) fn view(&self, seat: &Seat) -> View {
+        let reach = lock(&self.index).reach(seat);
+        // Looked at after the tail: a window that moved on meanwhile only sends the reader to the store.
+        View {
+            reach,
+            window_start: lock(&self.window).start(),
+        }
+    }
+
+    pub(crate) fn enter(&self, interests: &Interests) -> (SeatId, Arc<Seat>) {
+        lock(&self.index).enter(interests)
+    }
+
+    pub(crate) fn leave(&self, seat: SeatId, interests: &Interests) {
+        lock(&self.index).leave(seat, interests);
+    }
+
+    pub(crate) fn count(counter: &AtomicU64, by: usize) {
+        counter.fetch_add(by as u64, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

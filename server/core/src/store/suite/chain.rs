@@ -1,0 +1,230 @@
+//! Builds rows that fit onto a log's tail, and remembers them all.
+//!
+//! Believe this: it is the model that reads are compared with. It folds sessions and links exactly as the appender does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test helper fails by panicking"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::PlainEncode;
+use crate::event::{Encode as _, Event, Kind, SessionStep};
+use crate::id::{SessionId, TenantId};
+use crate::interest::Interests;
+use crate::link::{Digest, Link};
+use crate::offset::{Offset, SessionNumber, Time};
+use crate::session::Session;
+use crate::store::{Changes, Error, EventRow, LogRow, Store};
+
+/// One log of a store, and all that was written to it.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The log's row as it is after the next commit.
+    pub log: LogRow,
+    /// Every session as it is after the next commit.
+    pub sessions: BTreeMap<SessionId, Session>,
+    /// Every event, those of the next commit included.
+    pub history: Vec<EventRow>,
+    /// What the next commit writes beside [`Chain::history`].
+    pub changes: Changes,
+    committed: usize,
+    touched: BTreeSet<SessionId>,
+}
+
+impl Chain {
+    /// On the tenant's log, which must be empty.
+    pub async fn on(store: &Arc<dyn Store>, tenant: &str) -> Chain {
+        let log = store.open_log(&tenant_id(tenant)).await.unwrap();
+        assert_eq!(log.tail, Offset::ZERO, "a chain starts on an empty log");
+        Chain::continued(store, log, BTreeMap::new(), Vec::new())
+    }
+
+    /// On a log that already holds this.
+    #[must_use]
+    pub fn continued(
+        store: &Arc<dyn Store>,
+        log: LogRow,
+        sessions: BTreeMap<SessionId, Session>,
+        history: Vec<EventRow>,
+    ) -> Chain {
+        Chain {
+            store: Arc::clone(store),
+            log,
+            sessions,
+            committed: history.len(),
+            history,
+            changes: Changes::default(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// The session, opened if it is new. What the caller changes is written by the next commit.
+    pub fn session(&mut self, id: &str) -> &mut Session {
+        let id = session_id(id);
+        self.touched.insert(id.clone());
+        let log = &mut self.log;
+        self.sessions.entry(id.clone()).or_insert_with(|| {
+            log.sessions += 1;
+            let number = SessionNumber::of(log.key, log.sessions);
+            Session::new(number, id, None, log.tail, time(log.tail))
+        })
+    }
+
+    /// One event at the tail with a short body. Columns that the link does not cover may be changed afterwards.
+    pub fn event(&mut self, session: &str, kind: Kind) -> &mut EventRow {
+        let body = format!("{session} says {}", kind.0);
+        self.event_of(session, kind, body.as_bytes())
+    }
+
+    /// One event at the tail.
+    pub fn event_of(&mut self, session: &str, kind: Kind, body: &[u8]) -> &mut EventRow {
+        let offset = self.log.tail;
+        let session = self.session(session);
+        let (number, index) = (session.number, session.next_index);
+        session.apply(&SessionStep::None, None, offset, time(offset));
+        let stored = PlainEncode::stored(offset, body);
+        let link = self.log.link_key.next(self.log.link, &Digest::of(&stored));
+        (self.log.tail, self.log.link) = (offset.next(), link);
+        self.log.recorded = time(offset);
+        self.history.push(EventRow {
+            offset,
+            session: number,
+            index,
+            kind,
+            item: None,
+            item_step: None,
+            writer: None,
+            dedupe: None,
+            link,
+            stored,
+            raw: None,
+        });
+        self.history.last_mut().unwrap()
+    }
+
+    /// What the next commit writes.
+    #[must_use]
+    pub fn pending(&self) -> Changes {
+        let touched = self.touched.iter().map(|id| self.sessions[id].clone());
+        Changes {
+            events: self.history[self.committed..].to_vec(),
+            sessions: self.changes.sessions.iter().cloned().chain(touched).collect(),
+            writers: self.changes.writers.clone(),
+        }
+    }
+
+    /// Writes what is pending.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub async fn commit(&mut self) {
+        self.try_commit().await.expect("the commit goes through");
+    }
+
+    /// Writes what is pending.
+    ///
+    /// # Errors
+    /// What the store says; then the chain is no longer what the store holds.
+    pub async fn try_commit(&mut self) -> Result<(), Error> {
+        let mut transaction = self.store.begin().await?;
+        transaction.lock(self.log.key).await?;
+        transaction.write(&self.log, self.pending()).await?;
+        transaction.commit().await?;
+        self.committed = self.history.len();
+        self.touched.clear();
+        self.changes = Changes::default();
+        Ok(())
+    }
+
+    /// The link before an offset.
+    #[must_use]
+    pub fn link_before(&self, offset: Offset) -> Link {
+        match offset.0.checked_sub(1) {
+            None => self.log.link_key.genesis(self.log.epoch),
+            Some(before) => self.history[before as usize].link,
+        }
+    }
+
+    /// A session by its number.
+    #[must_use]
+    pub fn numbered(&self, number: SessionNumber) -> &Session {
+        let mut sessions = self.sessions.values();
+        sessions
+            .find(|session| session.number == number)
+            .expect("a known session")
+    }
+
+    /// The events that a reader of these interests must see in `[from, until)`.
+    #[must_use]
+    pub fn wanted(&self, interests: &Interests, from: Offset, until: Offset) -> Vec<&EventRow> {
+        let range = from.0.min(until.0) as usize..until.0 as usize;
+        let rows = self.history[range].iter();
+        rows.filter(|row| {
+            let routing = self.numbered(row.session).routing();
+            interests.want(&routing, row.kind.family().unwrap())
+        })
+        .collect()
+    }
+
+    /// Fails unless these events are exactly those rows, in this order.
+    pub fn assert_events(&self, events: &[Event], rows: &[&EventRow], what: &str) {
+        let offsets: Vec<_> = events.iter().map(|event| event.offset.0).collect();
+        let expected: Vec<_> = rows.iter().map(|row| row.offset.0).collect();
+        assert_eq!(offsets, expected, "offsets of {what}");
+        for (event, row) in events.iter().zip(rows) {
+            self.assert_event(event, row);
+        }
+    }
+
+    fn assert_event(&self, event: &Event, row: &EventRow) {
+        // Every field is named: a new one must be compared.
+        let Event {
+            offset,
+            index,
+            routing,
+            kind,
+            family,
+            item,
+            item_step,
+            has_raw,
+            link,
+            bytes,
+        } = event;
+        assert_eq!(*offset, row.offset);
+        assert_eq!(*index, row.index, "index at {offset}");
+        assert_eq!(**routing, self.numbered(row.session).routing(), "routing at {offset}");
+        assert_eq!(*kind, row.kind, "kind at {offset}");
+        assert_eq!(Some(*family), row.kind.family(), "family at {offset}");
+        assert_eq!(*item, row.item, "item at {offset}");
+        assert_eq!(*item_step, row.item_step, "item step at {offset}");
+        assert_eq!(*has_raw, row.raw.is_some(), "raw at {offset}");
+        assert_eq!(*link, row.link, "link at {offset}");
+        assert!(*bytes == PlainEncode.linked(&row.stored, row.link), "bytes at {offset}");
+    }
+}
+
+/// When the event at this offset was stored.
+fn time(offset: Offset) -> Time {
+    Time(1_700_000_000_000_001 + offset.0 as i64 * 1_003)
+}
+
+pub(super) fn tenant_id(text: &str) -> TenantId {
+    TenantId::parse(text).unwrap()
+}
+
+pub(super) fn session_id(text: &str) -> SessionId {
+    SessionId::parse(text).unwrap()
+}
+
+/// What a test says of an item.
+pub(super) fn bytes(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}

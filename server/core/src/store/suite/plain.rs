@@ -1,0 +1,43 @@
+//! An encoding that a test can read.
+//!
+//! Believe this: the store must treat what it gives as opaque; only its lengths and its last eight bytes mean something.
+
+use bytes::Bytes;
+
+use crate::event::{Encode, Kind, Placement};
+use crate::id::SessionId;
+use crate::link::Link;
+use crate::offset::Offset;
+use crate::session::SessionKey;
+
+/// Stored bytes are the offset (8 bytes, big endian) and the body. The link comes behind them, in the same spelling.
+/// A delta is its session's id, a line feed and its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainEncode;
+
+impl PlainEncode {
+    /// The stored bytes of a body at an offset.
+    #[must_use]
+    pub fn stored(offset: Offset, body: &[u8]) -> Bytes {
+        [&offset.0.to_be_bytes()[..], body].concat().into()
+    }
+}
+
+impl Encode for PlainEncode {
+    fn event(&self, placement: &Placement<'_>, body: &Bytes) -> Bytes {
+        PlainEncode::stored(placement.offset, body)
+    }
+
+    fn linked(&self, stored: &Bytes, link: Link) -> Bytes {
+        [&stored[..], &link.0.to_be_bytes()[..]].concat().into()
+    }
+
+    fn opened(&self, key: Option<&SessionKey>) -> (Kind, Bytes) {
+        let native_id = key.map_or("", |key| &*key.native_id);
+        (Kind(20), Bytes::copy_from_slice(native_id.as_bytes()))
+    }
+
+    fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {
+        [session.as_str().as_bytes(), b"\n", body].concat().into()
+    }
+}

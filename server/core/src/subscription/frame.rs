@@ -1,0 +1,137 @@
+//! What a subscriber is told.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::event::{Event, Raw};
+use crate::offset::{Epoch, Offset};
+use crate::resume_token;
+use crate::store::SessionSnapshot;
+use crate::window::deltas::ItemText;
+
+/// How a start was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// As asked, without a resume token.
+    Started,
+    /// Continued exactly where the resume token says.
+    Resumed,
+    /// Not continued, for this reason; a snapshot follows.
+    Reset(ResetReason),
+}
+
+/// Why a resume token cannot be continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// The log was recreated or restored.
+    EpochChanged,
+    /// The log holds other events before that place.
+    HistoryChanged,
+    /// The log does not reach that place.
+    ResumeTokenAhead,
+    /// That place, or the key of the token, is no longer kept.
+    ResumeTokenTooOld,
+    /// More events lie behind than a resume replays.
+    TooFarBehind,
+    /// It was given to other interests.
+    InterestsChanged,
+    /// It was given in the middle of a snapshot.
+    SnapshotIncomplete,
+}
+
+/// Why a stream ends politely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosingReason {
+    /// This node stops; come back, to it or to another.
+    Draining,
+    /// The credential expired.
+    CredentialExpired,
+    /// The credential was revoked.
+    PermissionRevoked,
+    /// All sessions of a `stop_when_closed` stream are closed and delivered. The only end that means "there is no more".
+    Complete,
+}
+
+/// One session of a snapshot page.
+#[derive(Clone, Debug)]
+pub struct SnapshotEntry {
+    /// Its row and items.
+    pub snapshot: SessionSnapshot,
+    /// The texts so far of its open items.
+    pub texts: Vec<ItemText>,
+}
+
+/// One message of a stream.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// Always the first.
+    Subscribed {
+        /// How the start was answered.
+        answer: Answer,
+        /// The identity of the log.
+        epoch: Epoch,
+        /// Where the stream begins.
+        from: Offset,
+        /// Smallest offset still kept.
+        oldest: Offset,
+        /// First unwritten offset.
+        tail: Offset,
+    },
+    /// A snapshot begins; it holds everything before this offset.
+    SnapshotBegin {
+        /// Why, when it was not asked for.
+        reason: Option<ResetReason>,
+        /// Where the stream goes on after it.
+        offset: Offset,
+    },
+    /// Some of its sessions.
+    SnapshotPage(Vec<SnapshotEntry>),
+    /// It was whole. `truncated` when there were more sessions than the limit.
+    SnapshotEnd {
+        /// Whether sessions were left out.
+        truncated: bool,
+    },
+    /// All wanted events of `[from, until)`.
+    Events {
+        /// Where the frame before ended.
+        from: Offset,
+        /// Where the next one begins.
+        until: Offset,
+        /// The events.
+        events: Vec<Event>,
+        /// The raw records beside them, where asked for.
+        raws: Vec<(Offset, Raw)>,
+    },
+    /// Fragments, each a whole message.
+    Deltas(Vec<Bytes>),
+    /// The text so far of one open item.
+    ItemText(ItemText),
+    /// Everything before this offset was told.
+    CaughtUp(Offset),
+    /// The subscriber was too slow for the window, by so many events.
+    FellBehind(u64),
+    /// Nothing wanted lies before `until`.
+    Heartbeat {
+        /// Where the frame before ended.
+        from: Offset,
+        /// Where the next one begins.
+        until: Offset,
+    },
+    /// The last one.
+    Closing {
+        /// Why.
+        reason: ClosingReason,
+        /// When to come back, where that helps.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// A frame with the place that its resume token names.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The message.
+    pub frame: Frame,
+    /// The place that covers it and all before it.
+    pub place: resume_token::Place,
+}

@@ -1,0 +1,250 @@
+//! The newest events of a log, in memory, shared by all its subscribers.
+//!
+//! Believe this: the window is a suffix of the log without holes. A read that begins inside it sees exactly what the store would
+//! give; a read that begins before it is told to go there.
+
+pub mod deltas;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::event::Event;
+use crate::id::SessionId;
+use crate::interest::Interests;
+use crate::limits;
+use crate::link::Link;
+use crate::offset::Offset;
+
+/// What all windows of a process may hold together.
+#[derive(Debug)]
+pub struct Budget {
+    limit_bytes: usize,
+    used_bytes: AtomicUsize,
+    windows: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    #[must_use]
+    pub fn new(limit_bytes: usize) -> Arc<Budget> {
+        Arc::new(Budget {
+            limit_bytes,
+            used_bytes: AtomicUsize::new(0),
+            windows: AtomicUsize::new(0),
+        })
+    }
+
+    /// Bytes held by all windows.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a window of `own_bytes` must shrink: the process is over its limit, and the window over its fair share of it. A busy
+    /// tenant thus never costs a quiet one its window.
+    fn exceeded_by(&self, own_bytes: usize) -> bool {
+        let share = self.limit_bytes / self.windows.load(Ordering::Relaxed).max(1);
+        self.used_bytes() > self.limit_bytes && own_bytes > share
+    }
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct Found {
+    /// The wanted events, in offset order.
+    pub events: Vec<Event>,
+    /// How far was looked.
+    pub until: Offset,
+    /// The link before `until`.
+    pub link: Link,
+    /// How many slots were looked at: what the cost rule is asserted by.
+    pub visited: usize,
+}
+
+/// The newest events of one log.
+#[derive(Debug)]
+pub struct Window {
+    start: Offset,
+    /// The link before `start`.
+    start_link: Link,
+    slots: VecDeque<Event>,
+    /// The offsets in `slots` of each session, so that a reader of few sessions skips the others.
+    postings: HashMap<SessionId, VecDeque<Offset>>,
+    bytes: usize,
+    budget: Arc<Budget>,
+}
+
+impl Window {
+    /// An empty window at the tail of a log.
+    #[must_use]
+    pub fn new(tail: Offset, link: Link, budget: Arc<Budget>) -> Window {
+        budget.windows.fetch_add(1, Ordering::Relaxed);
+        Window {
+            start: tail,
+            start_link: link,
+            slots: VecDeque::new(),
+            postings: HashMap::new(),
+            bytes: 0,
+            budget,
+        }
+    }
+
+    /// The oldest offset held.
+    #[must_use]
+    pub const fn start(&self) -> Offset {
+        self.start
+    }
+
+    /// One past the newest offset held.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset(self.start.0 + self.slots.len() as u64)
+    }
+
+    /// Adds an event at the end and lets the oldest go while the budget is exceeded.
+    ///
+    /// # Panics
+    /// When the event does not follow the last one: a broken promise of the appender.
+    pub fn push(&mut self, event: Event) {
+        assert!(
+            event.offset == self.end(),
+            "window is at {}, not at {}",
+            self.end(),
+            event.offset
+        );
+        let bytes = cost(&event);
+        self.bytes += bytes;
+        self.budget.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.postings
+            .entry(event.routing.session.clone())
+            .or_default()
+            .push_back(event.offset);
+        self.slots.push_back(event);
+        while self.budget.exceeded_by(self.bytes) && self.trim_one() {}
+    }
+
+    /// Empties the window and begins anew at a tail that was reached without it.
+    pub fn restart(&mut self, tail: Offset, link: Link) {
+        while self.trim_one() {}
+        self.start = tail;
+        self.start_link = link;
+    }
+
+    /// Lets everything before `oldest` go.
+    pub fn trim(&mut self, oldest: Offset) {
+        while self.start < oldest && self.trim_one() {}
+    }
+
+    /// The link before an offset that the window can tell.
+    #[must_use]
+    pub fn link_before(&self, offset: Offset) -> Option<Link> {
+        if offset == self.start {
+            return Some(self.start_link);
+        }
+        let at = offset.0.checked_sub(self.start.0 + 1)?;
+        self.slots.get(usize::try_from(at).ok()?).map(|event| event.link)
+    }
+
+    /// Wanted events of `[from, until)`, up to [`limits::FRAME_EVENTS_MAX`] of them and about `bytes_max` bytes, at least one; none
+    /// when `from` lies before the window.
+    #[must_use]
+    pub fn read(&self, interests: &Interests, from: Offset, until: Offset, bytes_max: usize) -> Option<Found> {
+        if from < self.start {
+            return None;
+        }
+        let mut found = Found {
+            events: Vec::new(),
+            until: from,
+            link: self.link_before(from)?,
+            visited: 0,
+        };
+        let mut bytes = 0;
+        for event in self.candidates(interests, from, until) {
+            found.visited += 1;
+            if !interests.want(&event.routing, event.family) {
+                continue;
+            }
+            let full =
+                found.events.len() >= limits::FRAME_EVENTS_MAX || (bytes > 0 && bytes + event.bytes.len() > bytes_max);
+            if full {
+                found.until = event.offset;
+                found.link = self.link_before(event.offset)?;
+                return Some(found);
+            }
+            bytes += event.bytes.len();
+            found.events.push(event.clone());
+        }
+        found.until = until;
+        found.link = self.link_before(until)?;
+        Some(found)
+    }
+
+    /// The slots worth looking at: by session where few sessions are wanted, all in the range otherwise.
+    fn candidates<'a>(
+        &'a self,
+        interests: &Interests,
+        from: Offset,
+        until: Offset,
+    ) -> Box<dyn Iterator<Item = &'a Event> + 'a> {
+        let slot = |offset: Offset| {
+            self.slots
+                .get(usize::try_from(offset.0 - self.start.0).unwrap_or(usize::MAX))
+        };
+        let Some(sessions) = interests.single_sessions() else {
+            let skip = usize::try_from(from.0 - self.start.0).unwrap_or(usize::MAX);
+            return Box::new(
+                self.slots
+                    .iter()
+                    .skip(skip)
+                    .take_while(move |event| event.offset < until),
+            );
+        };
+        let mut offsets: Vec<Offset> = sessions
+            .into_iter()
+            .filter_map(|session| self.postings.get(session))
+            .flat_map(|posting| {
+                let begin = posting.partition_point(|offset| *offset < from);
+                posting
+                    .range(begin..)
+                    .copied()
+                    .take_while(|offset| *offset < until)
+                    .take(limits::FRAME_EVENTS_MAX + 1)
+            })
+            .collect();
+        offsets.sort_unstable();
+        Box::new(offsets.into_iter().filter_map(slot))
+    }
+
+    fn trim_one(&mut self) -> bool {
+        let Some(event) = self.slots.pop_front() else {
+            return false;
+        };
+        let bytes = cost(&event);
+        self.bytes -= bytes;
+        self.budget.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.start = event.offset.next();
+        self.start_link = event.link;
+        if let Some(posting) = self.postings.get_mut(&event.routing.session) {
+            posting.pop_front();
+            if posting.is_empty() {
+                self.postings.remove(&event.routing.session);
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.budget.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.windows.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn cost(event: &Event) -> usize {
+    event.bytes.len() + limits::WINDOW_SLOT_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests;
