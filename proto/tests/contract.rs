@@ -131,9 +131,7 @@ fn every_message_that_holds_events_has_one_wire_in_both_flavours() {
     ];
     let _: hub::v1::PublishEventsRequest = same_wire(&v1::PublishEventsRequest {
         frame: Some(v1::publish_events_request::Frame::Batch(v1::PublishBatch {
-            entries: entries
-                .map(|entry| v1::PublishEntry { entry: Some(entry) })
-                .into(),
+            entries: entries.map(|entry| v1::PublishEntry { entry: Some(entry) }).into(),
         })),
     });
 
@@ -194,10 +192,7 @@ fn reflection_can_serve_the_four_services_and_the_error_details() {
     let mut found: Vec<String> = pool
         .services()
         .map(|service| {
-            let methods: Vec<String> = service
-                .methods()
-                .map(|method| method.name().to_owned())
-                .collect();
+            let methods: Vec<String> = service.methods().map(|method| method.name().to_owned()).collect();
             format!("{}: {}", service.full_name(), methods.join(" "))
         })
         .collect();
@@ -220,10 +215,7 @@ fn reflection_can_serve_the_four_services_and_the_error_details() {
         "google.rpc.RetryInfo",
         "google.rpc.Status",
     ] {
-        assert!(
-            pool.get_message_by_name(name).is_some(),
-            "{name} is missing"
-        );
+        assert!(pool.get_message_by_name(name).is_some(), "{name} is missing");
     }
 }
 
@@ -240,8 +232,7 @@ fn only_publish_events_streams_both_ways() {
 
 /// The family that a payload's name says.
 fn family_by_name(field: &str) -> EventFamily {
-    let family =
-        |name: &str| EventFamily::from_str_name(&format!("EVENT_FAMILY_{}", name.to_uppercase()));
+    let family = |name: &str| EventFamily::from_str_name(&format!("EVENT_FAMILY_{}", name.to_uppercase()));
     match field {
         "files_changed"
         | "diff_updated"
@@ -258,18 +249,14 @@ fn family_by_name(field: &str) -> EventFamily {
         | "compaction_completed"
         | "history_reverted"
         | "notice" => EventFamily::Health,
-        other => family(other.split('_').next().unwrap())
-            .unwrap_or_else(|| panic!("{other} names no family")),
+        other => family(other.split('_').next().unwrap()).unwrap_or_else(|| panic!("{other} names no family")),
     }
 }
 
 #[test]
 fn every_payload_number_lies_in_the_range_of_its_family() {
     let event = pool().get_message_by_name(EVENT).unwrap();
-    let payload = event
-        .oneofs()
-        .find(|oneof| oneof.name() == "payload")
-        .unwrap();
+    let payload = event.oneofs().find(|oneof| oneof.name() == "payload").unwrap();
     let mut seen = Vec::new();
     for field in payload.fields().filter(|field| field.name() != "redacted") {
         let family = family_of(field.number());
@@ -285,10 +272,7 @@ fn every_payload_number_lies_in_the_range_of_its_family() {
     let missing: Vec<_> = (1..=15)
         .filter(|number| !seen.iter().any(|family| *family as i32 == *number))
         .collect();
-    assert!(
-        missing.is_empty(),
-        "families without a payload: {missing:?}"
-    );
+    assert!(missing.is_empty(), "families without a payload: {missing:?}");
     for number in (0..20).chain([220, 1_000]) {
         assert_eq!(family_of(number), None, "field {number} has no family");
     }
@@ -297,20 +281,14 @@ fn every_payload_number_lies_in_the_range_of_its_family() {
 #[test]
 fn a_reason_is_written_without_its_prefix_and_read_back() {
     assert_eq!(reason_name(v1::ErrorReason::SessionOwned), "SESSION_OWNED");
-    assert_eq!(
-        reason_from_name("SESSION_OWNED"),
-        Some(v1::ErrorReason::SessionOwned)
-    );
+    assert_eq!(reason_from_name("SESSION_OWNED"), Some(v1::ErrorReason::SessionOwned));
     assert_eq!(reason_from_name("OF_A_LATER_HUB"), None);
 }
 
 #[test]
 fn the_readme_says_of_every_reason_once_when_to_retry() {
     let readme = include_str!("../README.md");
-    let table: Vec<&str> = readme
-        .lines()
-        .filter(|line| line.starts_with("| **"))
-        .collect();
+    let table: Vec<&str> = readme.lines().filter(|line| line.starts_with("| **")).collect();
     let reasons = pool().get_enum_by_name("bellboard.v1.ErrorReason").unwrap();
     for reason in reasons.values().filter(|reason| reason.number() != 0) {
         let name = format!("`{}`", reason.name().trim_start_matches("ERROR_REASON_"));

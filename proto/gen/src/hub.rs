@@ -1,22 +1,20 @@
-//! The hub's view of the contract: the same wire, with every event left as the bytes in which it came.
+//! The hub's view of the contract: the same wire, with every event and delta left as the bytes in which it came.
 //!
 //! The one thing to believe: a message field and a bytes field are the same on the wire (length-delimited), so a hub
-//! that reads events as bytes sends exactly what was stored, without decoding or encoding it.
+//! that reads events as bytes sends exactly what was stored, without decoding or encoding it. Deltas are shared likewise.
 
 use std::collections::BTreeSet;
 
-use prost_types::{
-    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, field_descriptor_proto::Type,
-};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 
-/// The message that becomes bytes wherever it is a field.
-const EVENT: &str = "Event";
+/// The messages that become bytes wherever they are a field.
+const KEPT_AS_BYTES: [&str; 2] = ["Event", "Delta"];
 
 /// The transformed contract.
 pub(crate) struct View {
     /// The contract's files, with event fields as bytes, and Google's well-known ones.
     pub(crate) descriptors: FileDescriptorSet,
-    /// Names of the messages and enums that hold no event, and are therefore those of the typed flavour.
+    /// Names of the messages and enums that hold none of them, and are therefore those of the typed flavour.
     pub(crate) shared: BTreeSet<String>,
 }
 
@@ -33,19 +31,15 @@ pub(crate) fn view(descriptors: &FileDescriptorSet, package: &str) -> View {
     };
     let own = holders(&contract, package);
     let mut shared = BTreeSet::new();
-    let event = format!(".{package}.{EVENT}");
-    for file in contract
-        .file
-        .iter_mut()
-        .filter(|file| file.package() == package)
-    {
+    let kept = KEPT_AS_BYTES.map(|name| format!(".{package}.{name}"));
+    for file in contract.file.iter_mut().filter(|file| file.package() == package) {
         shared.extend(file.enum_type.iter().map(|each| each.name().to_owned()));
         for message in &mut file.message_type {
             if own.contains(message.name()) {
                 message
                     .field
                     .iter_mut()
-                    .filter(|field| field.type_name() == event)
+                    .filter(|field| kept.iter().any(|name| name == field.type_name()))
                     .for_each(make_bytes);
             } else {
                 shared.insert(message.name().to_owned());
@@ -58,13 +52,9 @@ pub(crate) fn view(descriptors: &FileDescriptorSet, package: &str) -> View {
     }
 }
 
-/// Names of the messages that hold an event, directly or through other messages.
+/// Names of the messages that hold one of them, directly or through other messages.
 fn holders(contract: &FileDescriptorSet, package: &str) -> BTreeSet<String> {
-    let messages: Vec<&DescriptorProto> = contract
-        .file
-        .iter()
-        .flat_map(|file| &file.message_type)
-        .collect();
+    let messages: Vec<&DescriptorProto> = contract.file.iter().flat_map(|file| &file.message_type).collect();
     let mut found: BTreeSet<String> = BTreeSet::new();
     loop {
         let before = found.len();
@@ -74,7 +64,7 @@ fn holders(contract: &FileDescriptorSet, package: &str) -> BTreeSet<String> {
                     .type_name()
                     .strip_prefix(&format!(".{package}."))
                     .unwrap_or_default();
-                name == EVENT || found.contains(name)
+                KEPT_AS_BYTES.contains(&name) || found.contains(name)
             });
             if holds {
                 found.insert(message.name().to_owned());

@@ -21,9 +21,7 @@ const PACKAGE: &str = "bellboard.v1";
 const ERROR_DETAILS: [&str; 2] = ["google/rpc/error_details.proto", "google/rpc/status.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()?;
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let generated = proto.join("src/generated");
     let descriptors = compile(&proto)?;
 
@@ -54,10 +52,7 @@ fn contract_files(proto: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(proto.join(folder))? {
         let name = PathBuf::from(entry?.file_name());
-        if name
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        if name.extension().is_some_and(|extension| extension == "proto") {
             files.push(folder.join(name));
         }
     }

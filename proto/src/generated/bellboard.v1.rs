@@ -9800,6 +9800,9 @@ pub struct SnapshotEnd {
     /// How many sessions it had.
     #[prost(uint64, tag = "2")]
     pub session_count: u64,
+    /// Whether more sessions match than a snapshot holds (10,000, the most recently active first); `ListSessions` has them all.
+    #[prost(bool, tag = "3")]
+    pub truncated: bool,
 }
 impl ::prost::Name for SnapshotEnd {
     const NAME: &'static str = "SnapshotEnd";

@@ -1225,8 +1225,18 @@ pub mod publish_entry {
         Append(super::EventAppend),
         /// A delta; answered by nothing. Dropped and counted when its item is unknown or finished.
         #[prost(message, tag = "2")]
-        Delta(crate::v1::DeltaAppend),
+        Delta(super::DeltaAppend),
     }
+}
+/// A delta to pass on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeltaAppend {
+    /// Its session. Required. A delta opens none.
+    #[prost(message, optional, tag = "1")]
+    pub session: ::core::option::Option<crate::v1::SessionRef>,
+    /// The delta. Required. Its `session_id` is ignored.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub delta: ::prost::bytes::Bytes,
 }
 /// Generated server implementations.
 #[cfg(feature = "server")]
@@ -2134,7 +2144,7 @@ pub mod subscribe_response {
         Events(super::EventsFrame),
         /// Live fragments.
         #[prost(message, tag = "21")]
-        Deltas(crate::v1::DeltasFrame),
+        Deltas(super::DeltasFrame),
         /// An open item's text so far.
         #[prost(message, tag = "22")]
         ItemText(crate::v1::ItemText),
@@ -2234,6 +2244,13 @@ pub struct EventsFrame {
     /// The raw vendor bytes of those of the events that have some, when asked for.
     #[prost(message, repeated, tag = "4")]
     pub raws: ::prost::alloc::vec::Vec<crate::v1::EventRaw>,
+}
+/// Live fragments, in the order of their writers. Lost ones are announced by the next one's `at` or an `item_text`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeltasFrame {
+    /// The fragments.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub deltas: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// Generated server implementations.
 #[cfg(feature = "server")]
