@@ -27,7 +27,9 @@ pub mod sizes;
 #[doc(hidden)]
 pub mod snapshots;
 #[doc(hidden)]
-pub mod writes;
+pub mod rows;
+#[doc(hidden)]
+pub mod transactions;
 
 mod chain;
 mod plain;
@@ -90,18 +92,18 @@ macro_rules! store_suite {
             logs::a_removed_resume_key_keeps_its_number_and_loses_its_secret,
             logs::the_number_of_a_resume_key_must_be_new,
             logs::what_was_committed_is_there_after_opening_again,
-            writes::what_was_committed_is_read_with_every_column,
-            writes::a_session_comes_back_as_it_was_written,
-            writes::a_changed_session_replaces_the_one_before,
-            writes::a_lock_gives_the_row_that_the_last_commit_left,
-            writes::what_was_not_committed_leaves_nothing,
-            writes::nothing_is_seen_before_its_commit,
-            writes::transactions_on_one_log_come_one_after_the_other,
-            writes::transactions_on_different_logs_do_not_mix,
-            writes::writers_come_back_as_they_were_written,
-            writes::a_dedupe_key_tells_where_its_event_lies,
-            writes::a_seq_is_found_among_the_newest_events_of_its_session_only,
-            writes::raw_records_lie_beside_their_events,
+            rows::what_was_committed_is_read_with_every_column,
+            rows::a_session_comes_back_as_it_was_written,
+            rows::a_changed_session_replaces_the_one_before,
+            transactions::a_lock_gives_the_row_that_the_last_commit_left,
+            transactions::what_was_not_committed_leaves_nothing,
+            transactions::nothing_is_seen_before_its_commit,
+            transactions::transactions_on_one_log_come_one_after_the_other,
+            transactions::transactions_on_different_logs_do_not_mix,
+            rows::writers_come_back_as_they_were_written,
+            rows::a_dedupe_key_tells_where_its_event_lies,
+            rows::a_seq_is_found_among_the_newest_events_of_its_session_only,
+            rows::raw_records_lie_beside_their_events,
             constraints::an_offset_is_written_once,
             constraints::offsets_have_no_holes,
             constraints::the_tail_follows_from_what_was_written,

@@ -1,4 +1,4 @@
-//! Promises on transactions and on what they write.
+//! Promises on rows: what was written comes back, column by column.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,20 +7,17 @@
     reason = "tests, whose names say what they promise"
 )]
 
-use tokio::task::JoinSet;
-
 use super::chain::{Chain, bytes, session_id};
-use super::logs::assert_same_log;
 use super::wishes::{MESSAGE, SESSION, TOOL, TURN, content};
 use super::{Subject, reads};
 use crate::event::{DedupeKey, ItemKey, ItemStep, Raw};
 use crate::id::WriterId;
 use crate::interest::Selector;
-use crate::offset::{Offset, Time};
+use crate::offset::{Index, Offset, Time};
 use crate::session::{Lifecycle, Session, SessionFacts, SessionKey};
-use crate::store::{SessionFilter, SessionOrder, SnapshotLimits, Stored, WriterRow};
+use crate::store::{Stored, WriterRow};
 
-fn writer(name: &str) -> WriterId {
+pub(super) fn writer(name: &str) -> WriterId {
     WriterId::parse(name).unwrap()
 }
 
@@ -69,25 +66,26 @@ fn full(chain: &mut Chain) -> Session {
     chain.session("full").clone()
 }
 
-async fn assert_found(chain: &Chain, session: &Session) {
+/// Fails unless the store and a transaction find the session, by its id and by its key.
+pub(super) async fn assert_found(chain: &Chain, session: &Session) {
     let log = chain.log.key;
     let found = chain.store.session(log, &session.id).await.unwrap();
     assert_eq!(found.as_ref(), Some(session));
+    let ids = [session_id("unknown"), session.id.clone()];
     let mut transaction = chain.store.begin().await.unwrap();
     transaction.lock(log).await.unwrap();
-    let ids = [session_id("unknown"), session.id.clone()];
     assert_eq!(transaction.sessions(log, &ids).await, Ok(vec![session.clone()]));
-    if let Some(key) = &session.key {
-        let unknown = SessionKey {
-            native_id: "unknown".into(),
-            ..key.clone()
-        };
-        let keys = [key.clone(), unknown];
-        assert_eq!(transaction.sessions_by_key(log, &keys).await, Ok(vec![session.clone()]));
-        drop(transaction);
-        let by_key = chain.store.session_by_key(log, key).await.unwrap();
-        assert_eq!(by_key.as_ref(), Some(session));
-    }
+    let Some(key) = &session.key else { return };
+    let unknown = SessionKey {
+        native_id: "unknown".into(),
+        ..key.clone()
+    };
+    let keys = [key.clone(), unknown.clone()];
+    assert_eq!(transaction.sessions_by_key(log, &keys).await, Ok(vec![session.clone()]));
+    drop(transaction);
+    let by_key = chain.store.session_by_key(log, key).await.unwrap();
+    assert_eq!(by_key.as_ref(), Some(session));
+    assert_eq!(chain.store.session_by_key(log, &unknown).await, Ok(None));
 }
 
 pub async fn a_session_comes_back_as_it_was_written(subject: Subject) {
@@ -96,8 +94,7 @@ pub async fn a_session_comes_back_as_it_was_written(subject: Subject) {
     chain.event("bare", SESSION);
     chain.commit().await;
     assert_found(&chain, &full).await;
-    let bare = chain.sessions[&session_id("bare")].clone();
-    assert_found(&chain, &bare).await;
+    assert_found(&chain, &chain.sessions[&session_id("bare")]).await;
 }
 
 pub async fn a_changed_session_replaces_the_one_before(subject: Subject) {
@@ -116,159 +113,6 @@ pub async fn a_changed_session_replaces_the_one_before(subject: Subject) {
     assert_found(&chain, &chain.sessions[&full.id]).await;
 }
 
-pub async fn a_lock_gives_the_row_that_the_last_commit_left(subject: Subject) {
-    let mut chain = Chain::on(&subject.store, "t").await;
-    for round in 0..3 {
-        chain.event(["a", "b", "a"][round], MESSAGE);
-        chain.log.fence += 10;
-        chain.log.recorded = Time(1_800_000_000_000_000 + round as i64);
-        chain.commit().await;
-        let mut transaction = chain.store.begin().await.unwrap();
-        assert_same_log(&transaction.lock(chain.log.key).await.unwrap(), &chain.log);
-        drop(transaction);
-        let opened = chain.store.open_log(&chain.log.tenant).await.unwrap();
-        assert_same_log(&opened, &chain.log);
-    }
-}
-
-pub async fn what_was_not_committed_leaves_nothing(subject: Subject) {
-    let mut chain = Chain::on(&subject.store, "t").await;
-    chain.event("a", SESSION);
-    chain.commit().await;
-    let mut lost = chain.clone();
-    lost.event("a", MESSAGE).dedupe = Some(DedupeKey([1; 16]));
-    lost.event("lost", SESSION);
-    lost.changes.writers = vec![WriterRow {
-        id: writer("w"),
-        fence: 1,
-        last_seq: 1,
-    }];
-    for _ in 0..3 {
-        let mut transaction = chain.store.begin().await.unwrap();
-        transaction.lock(chain.log.key).await.unwrap();
-        transaction.write(&lost.log, lost.pending()).await.unwrap();
-        drop(transaction);
-    }
-    let mut transaction = chain.store.begin().await.unwrap();
-    assert_same_log(&transaction.lock(chain.log.key).await.unwrap(), &chain.log);
-    let log = chain.log.key;
-    assert_eq!(transaction.sessions(log, &[session_id("lost")]).await, Ok(vec![]));
-    assert_eq!(transaction.writers(log, &[writer("w")]).await, Ok(vec![]));
-    let number = chain.sessions[&session_id("a")].number;
-    assert_eq!(
-        transaction.deduplicated(&[(number, DedupeKey([1; 16]))]).await,
-        Ok(vec![])
-    );
-    drop(transaction);
-    // The same rows go in when they are committed, so nothing of them was there.
-    lost.commit().await;
-    reads::check_all(&lost, &content(Selector::All), "all").await;
-}
-
-pub async fn nothing_is_seen_before_its_commit(subject: Subject) {
-    let store = subject.store.clone();
-    let mut chain = Chain::on(&store, "t").await;
-    chain.event("a", SESSION);
-    chain.commit().await;
-    let before = chain.clone();
-    chain.event("a", MESSAGE);
-    chain.event("b", SESSION);
-    let log = chain.log.key;
-    let mut transaction = store.begin().await.unwrap();
-    transaction.lock(log).await.unwrap();
-    transaction.write(&chain.log, chain.pending()).await.unwrap();
-
-    assert_eq!(store.session(log, &session_id("b")).await, Ok(None));
-    let a = store.session(log, &session_id("a")).await.unwrap();
-    assert_eq!(a.as_ref(), Some(&before.sessions[&session_id("a")]));
-    let limits = SnapshotLimits {
-        sessions: 9,
-        items: 9,
-        scan: 9,
-        bytes: 999,
-    };
-    let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
-    assert_same_log(&snapshot.log, &before.log);
-    assert_eq!(snapshot.sessions.len(), 1);
-
-    transaction.commit().await.unwrap();
-    let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
-    assert_same_log(&snapshot.log, &chain.log);
-    reads::check_all(&chain, &content(Selector::All), "all").await;
-}
-
-pub async fn transactions_on_one_log_come_one_after_the_other(subject: Subject) {
-    const TASKS: u64 = 8;
-    const ROUNDS: u64 = 8;
-    let store = subject.store.clone();
-    let mut chain = Chain::on(&store, "t").await;
-    chain.event("a", SESSION);
-    chain.commit().await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..TASKS {
-        let (store, start) = (store.clone(), chain.clone());
-        tasks.spawn(async move {
-            for _ in 0..ROUNDS {
-                let mut transaction = store.begin().await.unwrap();
-                let row = transaction.lock(start.log.key).await.unwrap();
-                let ids = [session_id("a")];
-                let session = transaction.sessions(row.key, &ids).await.unwrap().remove(0);
-                // Others run in between, if the lock lets them.
-                tokio::task::yield_now().await;
-                assert_eq!(session.next_index.0, row.tail.0, "row and session are of one moment");
-                let mut next = Chain::continued(&store, row, [(session.id.clone(), session)].into(), Vec::new());
-                next.event("a", MESSAGE);
-                transaction.write(&next.log, next.pending()).await.unwrap();
-                transaction.commit().await.unwrap();
-            }
-        });
-    }
-    tasks.join_all().await;
-    for _ in 0..TASKS * ROUNDS {
-        chain.event("a", MESSAGE);
-    }
-    let row = store.open_log(&chain.log.tenant).await.unwrap();
-    assert_same_log(&row, &chain.log);
-    reads::check_all(&chain, &content(Selector::All), "all").await;
-}
-
-pub async fn transactions_on_different_logs_do_not_mix(subject: Subject) {
-    let mut tasks = JoinSet::new();
-    for tenant in ["a", "b", "c", "d"] {
-        let store = subject.store.clone();
-        tasks.spawn(async move {
-            let mut chain = Chain::on(&store, tenant).await;
-            for round in 0..8 {
-                for session in ["same", "names"] {
-                    let event = chain.event_of(session, MESSAGE, format!("{tenant}{round}").as_bytes());
-                    event.dedupe = Some(DedupeKey([round; 16]));
-                    event.writer = Some((writer("w"), u64::from(round)));
-                }
-                chain.commit().await;
-            }
-            chain
-        });
-    }
-    for chain in tasks.join_all().await {
-        assert_same_log(&chain.store.open_log(&chain.log.tenant).await.unwrap(), &chain.log);
-        reads::check_all(&chain, &content(Selector::All), "all").await;
-        for session in chain.sessions.values() {
-            assert_found(&chain, session).await;
-        }
-        let sessions = chain
-            .store
-            .list_sessions(
-                chain.log.key,
-                &SessionFilter::default(),
-                SessionOrder::Opened,
-                chain.log.tail,
-                9,
-            )
-            .await;
-        assert_eq!(sessions.unwrap().len(), 2);
-    }
-}
-
 pub async fn writers_come_back_as_they_were_written(subject: Subject) {
     let mut chain = Chain::on(&subject.store, "t").await;
     let row = |name: &str, fence, last_seq| WriterRow {
@@ -279,8 +123,8 @@ pub async fn writers_come_back_as_they_were_written(subject: Subject) {
     chain.changes.writers = vec![row("a", 1, 0), row("A", 2, u64::MAX)];
     chain.event("s", SESSION);
     chain.commit().await;
-    chain.changes.writers = vec![row("a", u64::MAX, 9), row("b", 1, 1)];
     // No event at all: a fence is given out, for example.
+    chain.changes.writers = vec![row("a", u64::MAX, 9), row("b", 1, 1)];
     chain.commit().await;
     let mut transaction = chain.store.begin().await.unwrap();
     transaction.lock(chain.log.key).await.unwrap();
@@ -306,7 +150,7 @@ pub async fn a_dedupe_key_tells_where_its_event_lies(subject: Subject) {
     found.sort_by_key(|(_, _, stored)| stored.offset);
     let at = |offset, index| Stored {
         offset: Offset(offset),
-        index: crate::offset::Index(index),
+        index: Index(index),
     };
     assert_eq!(
         found,
