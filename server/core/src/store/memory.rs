@@ -256,7 +256,16 @@ mod tests {
     use crate::event::Kind;
     use crate::store::suite::{Chain, PlainEncode, Subject};
 
-    crate::store_suite!(async || Subject::new(Memory::new(Arc::new(PlainEncode))));
+    crate::store_suite!(async || {
+        let memory = Memory::new(Arc::new(PlainEncode));
+        let mut subject = Subject::new(memory.clone());
+        // As long as a handle is left it remembers, which is what opening again means here.
+        subject.reopen = Some(Box::new(move || {
+            let memory: Arc<dyn Store> = memory.clone();
+            Box::pin(async { memory })
+        }));
+        subject
+    });
 
     #[tokio::test]
     async fn a_commit_fails_as_it_was_told_and_the_next_does_not() {

@@ -70,6 +70,10 @@ pub async fn offsets_have_no_holes(subject: Subject) {
         wrong.log.tail.0 += 1;
     })
     .await;
+    refused(&mut chain, "a hole that the tail does not tell", |wrong| {
+        wrong.event("c", MESSAGE).offset.0 += 1
+    })
+    .await;
 }
 
 pub async fn the_tail_follows_from_what_was_written(subject: Subject) {

@@ -261,8 +261,9 @@ pub async fn what_was_committed_is_there_after_opening_again(subject: Subject) {
     let Some(reopen) = reopen else { return };
     let mut chain = family_tree(&store).await;
     store.add_resume_key(&resume_key(1)).await.unwrap();
+    drop(store);
     for _ in 0..2 {
-        // Nothing may hold the store when it is opened again; the chain does.
+        // Nothing may hold the store when it is opened again, and a chain does.
         let history = chain.history.clone();
         let (log, sessions) = (chain.log.clone(), chain.sessions.clone());
         drop(chain);

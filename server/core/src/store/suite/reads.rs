@@ -1,6 +1,6 @@
 //! Promises on reading events, forwards and backwards.
 //!
-//! Believe this: every page is checked against all that was written, by [`check`]; the promises below only choose what to ask.
+//! Believe this: every page is checked against all that was written, by `check`; the promises below only choose what to ask.
 
 #![allow(
     clippy::unwrap_used,
