@@ -4,13 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::offset::Time;
+
+/// A wait that is under way. `Sync`, so that what holds one can be looked at from several threads.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// What time it is, and how to wait.
 pub trait Clock: Debug + Send + Sync + 'static {
@@ -21,7 +24,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn elapsed(&self) -> Duration;
 
     /// Ends `wait` from now. Dropping the future is the way to give up waiting.
-    fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()>;
+    fn sleep(&self, wait: Duration) -> Sleep;
 }
 
 /// The machine's clock.
@@ -62,7 +65,7 @@ impl Clock for Real {
         self.0.elapsed()
     }
 
-    fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()> {
+    fn sleep(&self, wait: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(wait))
     }
 }
@@ -124,7 +127,7 @@ impl Clock for Manual {
         self.locked(|state| state.elapsed)
     }
 
-    fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()> {
+    fn sleep(&self, wait: Duration) -> Sleep {
         let (wake, woken) = oneshot::channel();
         self.locked(|state| {
             state.arrivals += 1;

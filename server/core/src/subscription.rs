@@ -10,10 +10,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Sleep};
 use crate::event::Family;
 use crate::handoff::{Handoff, Live, Source, Step};
 use crate::interest::index::{Seat, SeatId};
@@ -102,7 +101,7 @@ pub struct Subscription {
     handoff: Handoff,
     /// Frames that are decided but not sent: the answer, a snapshot's pages, texts.
     ready: VecDeque<(Frame, Kind)>,
-    heartbeat: Option<BoxFuture<'static, ()>>,
+    heartbeat: Option<Sleep>,
     /// Whether the sessions may have closed since it was looked.
     check_closed: bool,
     ended: bool,
@@ -182,8 +181,8 @@ impl Subscription {
 
     async fn advance(&mut self) -> Result<(Frame, Kind), Error> {
         loop {
-            if let Some((reason, retry_after)) = self.closing() {
-                return Ok(complete(Frame::Closing { reason, retry_after }));
+            if let Some(closing) = self.closing() {
+                return Ok(closing);
             }
             if let Some(frame) = self.ready.pop_front() {
                 return Ok(frame);
@@ -242,11 +241,21 @@ impl Subscription {
         Sent { frame, place }
     }
 
-    /// Whether somebody outside wants the stream to end.
-    fn closing(&self) -> Option<(ClosingReason, Option<Duration>)> {
+    /// The last frame, if somebody outside wants the stream to end. Never the first one: how the start was answered comes before it.
+    fn closing(&self) -> Option<(Frame, Kind)> {
+        if matches!(self.ready.front(), Some((Frame::Subscribed { .. }, _))) {
+            return None;
+        }
         // The credential first: what it may no longer see is not even said goodbye to as if it could come back.
         let credential = *self.around.credential.borrow();
-        credential.or_else(|| *self.around.draining.borrow())
+        let (reason, retry_after) = credential.or_else(|| *self.around.draining.borrow())?;
+        // A snapshot that is cut short was not given, however its place reads.
+        let whole = !self
+            .ready
+            .iter()
+            .any(|(frame, _)| matches!(frame, Frame::SnapshotEnd { .. }));
+        let kind = if whole { Kind::Complete } else { Kind::SnapshotPending };
+        Some((Frame::Closing { reason, retry_after }, kind))
     }
 
     /// Parks until woken, or gives the frame that time or the end of the sessions brings.
@@ -273,11 +282,13 @@ impl Subscription {
                 self.heartbeat = None;
                 self.check_closed = self.request.stop_when_closed;
                 // Up to the tail it names, but only if nothing that is due came in this very moment: then that comes first.
-                if self.handoff.step(self.around.log.view(&self.seat)) == Step::Wait {
+                // Tried on a copy: what else it decides is for the loop to obey.
+                let mut tried = self.handoff.clone();
+                if tried.step(self.around.log.view(&self.seat)) == Step::Wait {
+                    self.handoff = tried;
                     let (from, until) = self.handoff.tell();
                     return Ok(Some(Frame::Heartbeat { from, until }));
                 }
-                self.seat.wake();
             }
         }
         Ok(None)

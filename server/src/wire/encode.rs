@@ -1,0 +1,154 @@
+//! Events and deltas as protobuf bytes: what the core asks of the wire.
+//!
+//! Believe this: an event is encoded once. Its writer's part (the body) was cut out at the door, the hub's part is put before it, the
+//! link behind it; protobuf lets fields stand in any order, so nothing is ever taken apart again.
+
+use bellboard_core::event::{Encode, Kind, Placement};
+use bellboard_core::id::SessionId;
+use bellboard_core::link::Link;
+use bellboard_core::offset::Time;
+use bellboard_core::session::SessionKey;
+use bellboard_proto::v1;
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use prost::encoding::{WireType, encode_key};
+
+/// The field number of `Event.link`.
+const LINK_FIELD: u32 = 4;
+/// The field number of `Event.session_opened`.
+const SESSION_OPENED_FIELD: u16 = 20;
+
+/// The contract's encoding.
+#[derive(Debug, Default)]
+pub struct Protobuf;
+
+impl Encode for Protobuf {
+    fn event(&self, placement: &Placement<'_>, body: &Bytes) -> Bytes {
+        let Placement {
+            offset,
+            index,
+            recorded,
+            event_id,
+            session,
+            root,
+            parent,
+            life,
+        } = placement;
+        let hub = v1::Event {
+            event_id: event_id.to_string(),
+            offset: offset.0,
+            index: index.0,
+            session_id: session.to_string(),
+            root_session_id: root.to_string(),
+            parent_session_id: parent.map(ToString::to_string).unwrap_or_default(),
+            life: *life,
+            recorded_time: Some(timestamp(*recorded)),
+            ..v1::Event::default()
+        };
+        let mut bytes = BytesMut::with_capacity(hub.encoded_len() + body.len());
+        // A `BytesMut` grows: there is always room.
+        let _ = hub.encode(&mut bytes);
+        bytes.put_slice(body);
+        bytes.freeze()
+    }
+
+    fn linked(&self, stored: &Bytes, link: Link) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(stored.len() + 9);
+        bytes.put_slice(stored);
+        encode_key(LINK_FIELD, WireType::SixtyFourBit, &mut bytes);
+        bytes.put_u64_le(link.0);
+        bytes.freeze()
+    }
+
+    fn opened(&self, key: Option<&SessionKey>) -> (Kind, Bytes) {
+        let payload = v1::SessionOpened {
+            key: key.map(session_key),
+            ..v1::SessionOpened::default()
+        };
+        let event = v1::Event {
+            payload: Some(v1::event::Payload::SessionOpened(payload)),
+            ..v1::Event::default()
+        };
+        (Kind(SESSION_OPENED_FIELD), event.encode_to_vec().into())
+    }
+
+    fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {
+        let named = v1::Delta {
+            session_id: session.to_string(),
+            ..v1::Delta::default()
+        };
+        let mut bytes = BytesMut::with_capacity(named.encoded_len() + body.len());
+        let _ = named.encode(&mut bytes);
+        bytes.put_slice(body);
+        bytes.freeze()
+    }
+}
+
+/// A point in time as protobuf has it.
+#[must_use]
+pub fn timestamp(time: Time) -> prost_types::Timestamp {
+    let (seconds, nanos) = time.parts();
+    prost_types::Timestamp { seconds, nanos }
+}
+
+/// A session's key as protobuf has it.
+#[must_use]
+pub fn session_key(key: &SessionKey) -> v1::SessionKey {
+    let SessionKey {
+        vendor,
+        installation,
+        project,
+        native_id,
+    } = key;
+    v1::SessionKey {
+        vendor: vendor.to_string(),
+        installation: installation.to_string(),
+        project: project.to_string(),
+        native_id: native_id.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bellboard_core::id::EventId;
+    use bellboard_core::offset::{Index, Offset};
+
+    #[test]
+    fn what_was_encoded_in_parts_is_one_event() {
+        let session = SessionId::parse("s").unwrap();
+        let event_id = EventId::parse("e").unwrap();
+        let placement = Placement {
+            offset: Offset(7),
+            index: Index(3),
+            recorded: Time(1_500_000),
+            event_id: &event_id,
+            session: &session,
+            root: &session,
+            parent: None,
+            life: 2,
+        };
+        let body = v1::Event {
+            item_id: "i".into(),
+            payload: Some(v1::event::Payload::MessageStarted(v1::MessageStarted::default())),
+            ..v1::Event::default()
+        };
+        let stored = Protobuf.event(&placement, &body.encode_to_vec().into());
+        let sent = Protobuf.linked(&stored, Link(0x0102_0304_0506_0708));
+        let event = v1::Event::decode(&*sent).unwrap();
+        assert_eq!(
+            (event.offset, event.index, event.life, event.link),
+            (7, 3, 2, 0x0102_0304_0506_0708)
+        );
+        assert_eq!((event.event_id.as_str(), event.item_id.as_str()), ("e", "i"));
+        assert_eq!(
+            event.recorded_time,
+            Some(prost_types::Timestamp {
+                seconds: 1,
+                nanos: 500_000_000
+            })
+        );
+        assert!(matches!(event.payload, Some(v1::event::Payload::MessageStarted(_))));
+        assert_eq!(&sent[..stored.len()], &stored[..], "the link is the last field");
+    }
+}

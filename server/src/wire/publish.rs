@@ -1,0 +1,320 @@
+//! `PublishEvents`: a writer's stream.
+//!
+//! Believe this: nothing is spawned and nothing is queued here but the answers that are awaited, and those are bounded: at the bound the
+//! hub stops reading, and the writer waits. Results leave in the order in which events came.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bellboard_core::appender::{self, Append, Claim, DeltaDraft, Outcome, Pending};
+use bellboard_core::clock::{Clock, Sleep};
+use bellboard_core::limits;
+use bellboard_core::subscription::Closing;
+use bellboard_core::subscription::frame::ClosingReason;
+use bellboard_proto::hub::v1::{self as hub, publish_entry::Entry, publish_events_request::Frame};
+use bellboard_proto::v1::{self, publish_events_response::Frame as Answer};
+use futures_util::{FutureExt, Stream, stream};
+use tonic::{Code, Status, Streaming};
+
+use crate::wire::frame::closing;
+use crate::wire::session::Fault;
+use crate::wire::session_events::{claim, event_id, lease, result};
+use crate::wire::status::{appended, status};
+use crate::wire::{Authorized, State, draft};
+
+/// A writer's stream.
+pub(super) struct Publish {
+    state: Arc<State>,
+    allowed: Authorized,
+    inbound: Streaming<hub::PublishEventsRequest>,
+    claim: Option<Claim>,
+    awaited: VecDeque<Awaited>,
+    unacknowledged: (usize, usize),
+    heartbeat: Option<Sleep>,
+    draining: Closing,
+    credential: Closing,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    Open,
+    /// The client has sent all; what is awaited is still answered.
+    HalfClosed,
+    Ended,
+}
+
+/// Appends that were queued and not yet answered.
+struct Awaited {
+    pending: Pending<Vec<Outcome>>,
+    /// Seq and event id of each.
+    names: Vec<(u64, String)>,
+    bytes: usize,
+}
+
+/// What happened next on the stream.
+enum Happened {
+    Frame(Result<Option<hub::PublishEventsRequest>, Status>),
+    Answered(Result<Vec<Outcome>, appender::Error>),
+    Quiet,
+    Ending,
+}
+
+impl Publish {
+    pub(super) fn new(
+        state: Arc<State>,
+        allowed: Authorized,
+        inbound: Streaming<hub::PublishEventsRequest>,
+    ) -> Publish {
+        let draining = state.hub.draining();
+        let credential = allowed.credential.closing.clone();
+        Publish {
+            state,
+            allowed,
+            inbound,
+            claim: None,
+            awaited: VecDeque::new(),
+            unacknowledged: (0, 0),
+            heartbeat: None,
+            draining,
+            credential,
+            phase: Phase::Opening,
+        }
+    }
+
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<v1::PublishEventsResponse, Status>> + Send {
+        stream::unfold(self, |mut publish| async {
+            let answer = publish.next().await?;
+            if answer.is_err() {
+                publish.phase = Phase::Ended;
+            }
+            let answer = answer.map(|frame| v1::PublishEventsResponse { frame: Some(frame) });
+            Some((answer, publish))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Answer, Status>> {
+        loop {
+            match self.phase {
+                Phase::Opening => {
+                    self.phase = Phase::Open;
+                    return Some(self.open().await);
+                }
+                Phase::HalfClosed if self.awaited.is_empty() => return None,
+                Phase::Ended => return None,
+                Phase::Open | Phase::HalfClosed => {}
+            }
+            match self.happened().await {
+                Happened::Answered(Ok(outcomes)) => return Some(Ok(self.acknowledge(outcomes))),
+                Happened::Answered(Err(error)) => return Some(Err(appended(&error))),
+                Happened::Frame(Ok(Some(frame))) => {
+                    if let Err(status) = self.take(frame).await {
+                        return Some(Err(status));
+                    }
+                }
+                Happened::Frame(Ok(None)) => self.phase = Phase::HalfClosed,
+                // The client went away: what was queued is stored all the same, and it will ask for its last seq.
+                Happened::Frame(Err(_)) => return None,
+                Happened::Quiet => return Some(Ok(Answer::Heartbeat(v1::PublishHeartbeat {}))),
+                Happened::Ending => {
+                    self.phase = Phase::Ended;
+                    return self.ending();
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever comes first. Cancel safe: nothing is taken out of anything before it is returned.
+    async fn happened(&mut self) -> Happened {
+        let room = self.phase == Phase::Open
+            && self.unacknowledged.0 < limits::UNACKNOWLEDGED_EVENTS_MAX
+            && self.unacknowledged.1 < limits::UNACKNOWLEDGED_BYTES_MAX;
+        let clock: &dyn Clock = self.state.hub.clock();
+        let heartbeat = self.heartbeat.get_or_insert_with(|| clock.sleep(self.state.heartbeat));
+        let awaited = &mut self.awaited;
+        let answered = poll_fn(|context| match awaited.front_mut() {
+            Some(front) => front.pending.poll_unpin(context),
+            None => Poll::Pending,
+        });
+        tokio::select! {
+            biased;
+            answer = answered => Happened::Answered(answer.unwrap_or(Err(appender::Error::Stopped))),
+            () = ended(&mut self.credential) => Happened::Ending,
+            () = ended(&mut self.draining) => Happened::Ending,
+            frame = self.inbound.message(), if room => Happened::Frame(frame),
+            () = heartbeat => {
+                self.heartbeat = None;
+                Happened::Quiet
+            }
+        }
+    }
+
+    /// The first frame must open the stream.
+    async fn open(&mut self) -> Result<Answer, Status> {
+        let first = self.inbound.message().await?;
+        let Some(Frame::Open(open)) = first.and_then(|request| request.frame) else {
+            return Err(unexpected(
+                "the first frame does not open the stream; send `open` first",
+            ));
+        };
+        let v1::PublishOpen { writer_id, fence } = open;
+        let claim =
+            claim(&writer_id, fence)?.ok_or_else(|| Fault::new("open.writer_id", "is empty; name the writer"))?;
+        let log = self.allowed.log.clone();
+        let grant = self
+            .state
+            .hub
+            .appender()
+            .renew_writer(log, claim.clone(), Vec::new())
+            .await;
+        let grant = grant.map_err(|error| appended(&error))?;
+        self.claim = Some(claim);
+        Ok(Answer::Opened(v1::PublishOpened {
+            writer_id,
+            fence,
+            last_seq: grant.last_seq,
+            lease_duration: lease(),
+            max_unacknowledged_events: u32::try_from(limits::UNACKNOWLEDGED_EVENTS_MAX).unwrap_or(u32::MAX),
+            max_unacknowledged_bytes: limits::UNACKNOWLEDGED_BYTES_MAX as u64,
+        }))
+    }
+
+    async fn take(&mut self, request: hub::PublishEventsRequest) -> Result<(), Status> {
+        let batch = match request.frame {
+            Some(Frame::Batch(batch)) => batch,
+            Some(Frame::Keepalive(_)) => return Ok(()),
+            Some(Frame::Open(_)) => return Err(unexpected("the stream is open; send `open` only once")),
+            None => {
+                return Err(unexpected(
+                    "the frame is of no kind that this hub knows; send `batch` or `keepalive`",
+                ));
+            }
+        };
+        if batch.entries.len() > limits::APPEND_EVENTS_MAX {
+            let problem = format!(
+                "has {} entries; give at most {}",
+                batch.entries.len(),
+                limits::APPEND_EVENTS_MAX
+            );
+            return Err(Fault::new("batch.entries", problem).into());
+        }
+        // Runs of events and runs of deltas are queued in the order in which they came.
+        let (mut appends, mut deltas) = (Appends::default(), Vec::new());
+        let now = self.state.hub.clock().now();
+        for entry in batch.entries {
+            match entry.entry {
+                Some(Entry::Append(append)) => {
+                    self.pass_on(&mut deltas).await?;
+                    appends.bytes += append.event.len() + append.raw.as_ref().map_or(0, |raw| raw.content.len());
+                    let writer = self.claim.as_ref().map(|claim| &claim.writer);
+                    appends.drafts.push(draft::append(&append, writer, now));
+                }
+                Some(Entry::Delta(delta)) => {
+                    self.append(&mut appends).await?;
+                    deltas.extend(draft::delta(&delta));
+                }
+                None => {
+                    return Err(unexpected(
+                        "an entry is of no kind that this hub knows; send `append` or `delta`",
+                    ));
+                }
+            }
+        }
+        self.append(&mut appends).await?;
+        self.pass_on(&mut deltas).await
+    }
+
+    async fn append(&mut self, appends: &mut Appends) -> Result<(), Status> {
+        let Appends { drafts, bytes } = std::mem::take(appends);
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = drafts.iter().map(|append| (append.seq, event_id(append))).collect();
+        let log = self.allowed.log.clone();
+        let pending = self.state.hub.appender().append(log, self.claim.clone(), drafts).await;
+        let pending = pending.map_err(|error| appended(&error))?;
+        self.unacknowledged.0 += names.len();
+        self.unacknowledged.1 += bytes;
+        self.awaited.push_back(Awaited { pending, names, bytes });
+        Ok(())
+    }
+
+    async fn pass_on(&mut self, deltas: &mut Vec<DeltaDraft>) -> Result<(), Status> {
+        if deltas.is_empty() {
+            return Ok(());
+        }
+        let passed =
+            self.state
+                .hub
+                .appender()
+                .deltas(self.allowed.log.clone(), self.claim.clone(), std::mem::take(deltas));
+        passed.await.map_err(|error| appended(&error))
+    }
+
+    /// The results of the oldest appends, and of those after them that are ready too.
+    fn acknowledge(&mut self, outcomes: Vec<Outcome>) -> Answer {
+        let mut results = Vec::new();
+        let mut ready = Some(outcomes);
+        while let Some(outcomes) = ready.take() {
+            let Some(front) = self.awaited.pop_front() else { break };
+            self.unacknowledged.0 -= front.names.len();
+            self.unacknowledged.1 -= front.bytes;
+            results.extend(
+                front
+                    .names
+                    .into_iter()
+                    .zip(outcomes)
+                    .map(|((seq, id), outcome)| result(seq, id, outcome)),
+            );
+            // An error of the next one is left in place: it ends the stream on the next turn.
+            ready = match self.awaited.front_mut().map(|front| front.pending.try_recv()) {
+                Some(Ok(Ok(outcomes))) => Some(outcomes),
+                Some(Ok(Err(error))) => {
+                    self.fail_next(error);
+                    None
+                }
+                Some(Err(_)) | None => None,
+            };
+        }
+        Answer::Acknowledged(v1::PublishAcknowledged { results })
+    }
+
+    /// Puts an error that was taken out of its channel back at the front.
+    fn fail_next(&mut self, error: appender::Error) {
+        if let Some(front) = self.awaited.front_mut() {
+            let (reply, pending) = tokio::sync::oneshot::channel();
+            // The receiver is right here.
+            let _ = reply.send(Err(error));
+            front.pending = pending;
+        }
+    }
+
+    fn ending(&self) -> Option<Result<Answer, Status>> {
+        let revoked = *self.credential.borrow();
+        let (reason, retry_after) = revoked
+            .or_else(|| *self.draining.borrow())
+            .unwrap_or((ClosingReason::Draining, None));
+        Some(Ok(Answer::Closing(closing(reason, retry_after))))
+    }
+}
+
+/// Appends of one run.
+#[derive(Default)]
+struct Appends {
+    drafts: Vec<Append>,
+    bytes: usize,
+}
+
+/// Waits until a channel says that the stream must end; for ever when nobody can say so any more.
+async fn ended(channel: &mut Closing) {
+    if channel.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn unexpected(message: &str) -> Status {
+    status(Code::InvalidArgument, v1::ErrorReason::FrameUnexpected, message, &[])
+}

@@ -1,0 +1,269 @@
+//! How the hub's answers become gRPC statuses: the one place.
+//!
+//! Believe this: every error status carries exactly one `ErrorInfo` whose reason is a value of the contract's enum; whatever varies
+//! in the text is also in its metadata; `BadRequest` names a field at fault, `RetryInfo` says when waiting helps.
+
+use std::time::Duration;
+
+use bellboard_core::access::Denied;
+use bellboard_core::appender::{self, Refusal};
+use bellboard_core::{id, store, subscription};
+use bellboard_proto::google::rpc::{
+    BadRequest, ErrorInfo, RetryInfo, Status as RpcStatus, bad_request::FieldViolation,
+};
+use bellboard_proto::v1::ErrorReason;
+use bellboard_proto::{ERROR_DOMAIN, reason_name};
+use prost::{Message, Name};
+use tonic::{Code, Status};
+
+/// How long a caller is told to wait before it tries a store that was full or away again.
+const STORAGE_RETRY: Duration = Duration::from_secs(1);
+
+/// A status with its reason.
+#[must_use]
+pub fn status(code: Code, reason: ErrorReason, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
+    Answer::new(code, reason, message, metadata).into()
+}
+
+/// INVALID_ARGUMENT for one field. `problem` is worded to follow the field's name.
+#[must_use]
+pub fn invalid(field: &str, problem: impl std::fmt::Display) -> Status {
+    let message = format!("{field} {problem}");
+    let mut answer = Answer::new(
+        Code::InvalidArgument,
+        ErrorReason::InvalidField,
+        message,
+        &[("field", field.to_owned())],
+    );
+    answer.field = Some((field.to_owned(), problem.to_string()));
+    answer.into()
+}
+
+/// UNIMPLEMENTED, for what this version of the hub does not do yet.
+#[must_use]
+pub fn unbuilt(what: &str) -> Status {
+    let message = format!(
+        "{what} is not built yet; this hub is version {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    status(
+        Code::Unimplemented,
+        ErrorReason::Unimplemented,
+        message,
+        &[("what", what.to_owned())],
+    )
+}
+
+/// PERMISSION_DENIED for a scope that the credential lacks.
+#[must_use]
+pub fn denied(denied: Denied) -> Status {
+    let metadata = [("scope", denied.0.name().to_owned())];
+    status(
+        Code::PermissionDenied,
+        ErrorReason::ScopeMissing,
+        denied.to_string(),
+        &metadata,
+    )
+}
+
+/// INVALID_ARGUMENT for an id that is none.
+#[must_use]
+pub fn bad_id(field: &str, error: &id::Error) -> Status {
+    invalid(field, error)
+}
+
+/// What a store's failure means to a caller.
+#[must_use]
+pub fn stored(error: &store::Error) -> Status {
+    let (code, reason) = match error {
+        store::Error::Full => (Code::ResourceExhausted, ErrorReason::StorageFull),
+        store::Error::Constraint(_) | store::Error::Corrupt(_) => (Code::Internal, ErrorReason::Internal),
+        store::Error::CommitUnknown | store::Error::Unavailable(_) => {
+            (Code::Unavailable, ErrorReason::StorageUnavailable)
+        }
+    };
+    // What the database said is for the log, not for the caller.
+    tracing::error!(%error, "the store failed");
+    let message = match error {
+        store::Error::Full => "the disk is full; try again when there is room",
+        store::Error::Constraint(_) | store::Error::Corrupt(_) => "the hub cannot read its own log; report it",
+        store::Error::CommitUnknown | store::Error::Unavailable(_) => "the log is not available now; try again",
+    };
+    Answer::new(code, reason, message, &[]).retry(STORAGE_RETRY).into()
+}
+
+/// What an append's failure as a whole means to a caller.
+#[must_use]
+pub fn appended(error: &appender::Error) -> Status {
+    let (code, reason, metadata) = match error {
+        appender::Error::WriterUnknown => (Code::FailedPrecondition, ErrorReason::WriterUnknown, Vec::new()),
+        appender::Error::Fenced { given, current } => (
+            Code::FailedPrecondition,
+            ErrorReason::Fenced,
+            vec![("fence", given.to_string()), ("current_fence", current.to_string())],
+        ),
+        appender::Error::Full => (Code::ResourceExhausted, ErrorReason::StorageFull, Vec::new()),
+        appender::Error::Unavailable => (Code::Unavailable, ErrorReason::StorageUnavailable, Vec::new()),
+        appender::Error::Stopped => (Code::Unavailable, ErrorReason::Draining, Vec::new()),
+    };
+    let answer = Answer::new(code, reason, error.to_string(), &metadata);
+    let waiting_helps = matches!(code, Code::Unavailable | Code::ResourceExhausted);
+    if waiting_helps {
+        answer.retry(STORAGE_RETRY).into()
+    } else {
+        answer.into()
+    }
+}
+
+/// Why there is no stream, or why it broke off.
+#[must_use]
+pub fn subscribed(error: &subscription::Error) -> Status {
+    match error {
+        subscription::Error::ResumeTokenInvalid => status(
+            Code::InvalidArgument,
+            ErrorReason::ResumeTokenInvalid,
+            error.to_string(),
+            &[],
+        ),
+        subscription::Error::HistoryGone { from, oldest } => {
+            let metadata = [("from", from.to_string()), ("oldest", oldest.to_string())];
+            status(Code::OutOfRange, ErrorReason::HistoryGone, error.to_string(), &metadata)
+        }
+        subscription::Error::TooFarBehind(limit) => {
+            let metadata = [("replay_limit", limit.to_string())];
+            status(
+                Code::OutOfRange,
+                ErrorReason::TooFarBehind,
+                error.to_string(),
+                &metadata,
+            )
+        }
+        subscription::Error::Store(error) => stored(error),
+    }
+}
+
+/// The contract's reason for a rejected append.
+#[must_use]
+pub const fn refused(refusal: Refusal) -> ErrorReason {
+    match refusal {
+        Refusal::InvalidField => ErrorReason::InvalidField,
+        Refusal::PayloadUnknown => ErrorReason::PayloadUnknown,
+        Refusal::PayloadMissing => ErrorReason::PayloadMissing,
+        Refusal::PayloadReserved => ErrorReason::PayloadReserved,
+        Refusal::TooLarge => ErrorReason::EventTooLarge,
+        Refusal::SeqGap => ErrorReason::SeqGap,
+        Refusal::SessionConflict => ErrorReason::SessionAlreadyExists,
+        Refusal::Internal => ErrorReason::Internal,
+    }
+}
+
+/// A status on its way.
+struct Answer {
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    metadata: Vec<(String, String)>,
+    field: Option<(String, String)>,
+    retry: Option<Duration>,
+}
+
+impl Answer {
+    fn new(code: Code, reason: ErrorReason, message: impl Into<String>, metadata: &[(&str, String)]) -> Answer {
+        let metadata = metadata
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        Answer {
+            code,
+            reason,
+            message: message.into(),
+            metadata,
+            field: None,
+            retry: None,
+        }
+    }
+
+    const fn retry(mut self, after: Duration) -> Answer {
+        self.retry = Some(after);
+        self
+    }
+}
+
+impl From<Answer> for Status {
+    fn from(answer: Answer) -> Status {
+        let Answer {
+            code,
+            reason,
+            message,
+            metadata,
+            field,
+            retry,
+        } = answer;
+        let info = ErrorInfo {
+            reason: reason_name(reason).to_owned(),
+            domain: ERROR_DOMAIN.to_owned(),
+            metadata: metadata.into_iter().collect(),
+        };
+        let mut details = vec![any(&info)];
+        if let Some((field, description)) = field {
+            let violation = FieldViolation {
+                field,
+                description,
+                ..FieldViolation::default()
+            };
+            details.push(any(&BadRequest {
+                field_violations: vec![violation],
+            }));
+        }
+        if let Some(after) = retry {
+            let retry_delay = prost_types::Duration::try_from(after).ok();
+            details.push(any(&RetryInfo { retry_delay }));
+        }
+        let rpc = RpcStatus {
+            code: code as i32,
+            message: message.clone(),
+            details,
+        };
+        Status::with_details(code, message, rpc.encode_to_vec().into())
+    }
+}
+
+fn any<M: Message + Name>(message: &M) -> prost_types::Any {
+    prost_types::Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_one_reason_and_names_its_field() {
+        let status = invalid("page_size", "is negative; give 0 to 1000");
+        assert_eq!(status.message(), "page_size is negative; give 0 to 1000");
+        let rpc = RpcStatus::decode(status.details()).unwrap();
+        assert_eq!(rpc.code, Code::InvalidArgument as i32);
+        let infos: Vec<_> = rpc
+            .details
+            .iter()
+            .filter(|any| any.type_url == ErrorInfo::type_url())
+            .collect();
+        assert_eq!(infos.len(), 1);
+        let info = ErrorInfo::decode(infos[0].value.as_slice()).unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("INVALID_FIELD", "bellboard.dev")
+        );
+        assert!(rpc.details.iter().any(|any| any.type_url == BadRequest::type_url()));
+    }
+
+    #[test]
+    fn waiting_is_advised_where_it_helps() {
+        let status = stored(&store::Error::Full);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let rpc = RpcStatus::decode(status.details()).unwrap();
+        assert!(rpc.details.iter().any(|any| any.type_url == RetryInfo::type_url()));
+    }
+}

@@ -1,0 +1,233 @@
+//! `SubscribeService`: the one long stream out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellboard_core::access::Scope;
+use bellboard_core::interest::Selector;
+use bellboard_core::limits;
+use bellboard_core::log::Log;
+use bellboard_core::offset::Offset;
+use bellboard_core::subscription::frame::{ClosingReason, Frame};
+use bellboard_core::subscription::start::{OnGap, Start};
+use bellboard_core::subscription::{Request as Wanted, Subscription};
+use bellboard_proto::hub::v1::{self as hub, subscribe_service_server::SubscribeService};
+use bellboard_proto::v1::{self, subscribe_request::Start as SentStart};
+use futures_util::stream;
+use tokio_stream::Stream;
+use tonic::{Code, Request, Response, Status, async_trait};
+use uuid::Uuid;
+
+use crate::wire::session::Fault;
+use crate::wire::status::{status, subscribed, unbuilt};
+use crate::wire::{State, frame, interest};
+
+/// The service.
+#[derive(Debug)]
+pub struct Service {
+    state: Arc<State>,
+}
+
+impl Service {
+    /// Over the hub.
+    #[must_use]
+    pub const fn new(state: Arc<State>) -> Service {
+        Service { state }
+    }
+}
+
+#[async_trait]
+impl SubscribeService for Service {
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<hub::SubscribeResponse, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let allowed = self.state.authorize(&request, Scope::Read).await?;
+        let wanted = parse(request.into_inner(), &self.state)?;
+        let stream = frame::Stream {
+            subscription_id: Uuid::new_v4().to_string(),
+            limits: limits_of(&wanted, &self.state),
+            snapshot: (Offset::ZERO, 0),
+            tail: Offset::ZERO,
+        };
+        let closing = allowed.credential.closing.clone();
+        let subscription = self.state.hub.subscribe(allowed.log.clone(), wanted, closing).await;
+        let subscription = subscription.map_err(|error| subscribed(&error))?;
+        let open = Open {
+            state: self.state.clone(),
+            log: allowed.log,
+            subscription,
+            stream,
+            then: None,
+        };
+        let frames = stream::unfold(Some(open), |open| async { open?.next().await });
+        Ok(Response::new(Box::pin(frames)))
+    }
+
+    async fn update_subscription(
+        &self,
+        _: Request<v1::UpdateSubscriptionRequest>,
+    ) -> Result<Response<v1::UpdateSubscriptionResponse>, Status> {
+        Err(unbuilt("UpdateSubscription"))
+    }
+
+    async fn refresh_credential(
+        &self,
+        _: Request<v1::RefreshCredentialRequest>,
+    ) -> Result<Response<v1::RefreshCredentialResponse>, Status> {
+        Err(unbuilt("RefreshCredential"))
+    }
+}
+
+/// An open stream. Dropped when its client goes away, which gives its seat back.
+struct Open {
+    state: Arc<State>,
+    log: Arc<Log>,
+    subscription: Subscription,
+    stream: frame::Stream,
+    /// The status that ends the stream after its last frame.
+    then: Option<Status>,
+}
+
+/// One item of a stream, and the stream as it goes on.
+type Step = Option<(Result<hub::SubscribeResponse, Status>, Option<Open>)>;
+
+impl Open {
+    async fn next(mut self) -> Step {
+        if let Some(status) = self.then.take() {
+            return Some((Err(status), None));
+        }
+        let sent = match self.subscription.next().await? {
+            Ok(sent) => sent,
+            Err(error) => return Some((Err(subscribed(&error)), None)),
+        };
+        let row = self.log.row();
+        let resume_token = self.state.hub.keyring().mint(&row.tenant, &sent.place);
+        if let Frame::Closing { reason, .. } = &sent.frame {
+            self.then = end(*reason);
+        }
+        (self.stream.tail, _) = self.log.tail();
+        let frame = Some(self.stream.frame(sent.frame));
+        Some((Ok(hub::SubscribeResponse { resume_token, frame }), Some(self)))
+    }
+}
+
+/// The status after the last frame: an ended right is an error, everything else ends well.
+fn end(reason: ClosingReason) -> Option<Status> {
+    match reason {
+        ClosingReason::Draining | ClosingReason::Complete => None,
+        ClosingReason::PermissionRevoked => {
+            let message = "the key of this stream was revoked; use another key";
+            Some(status(
+                Code::PermissionDenied,
+                v1::ErrorReason::CredentialInvalid,
+                message,
+                &[],
+            ))
+        }
+        ClosingReason::CredentialExpired => {
+            let message = "the key of this stream has expired; use another key";
+            Some(status(
+                Code::Unauthenticated,
+                v1::ErrorReason::CredentialExpired,
+                message,
+                &[],
+            ))
+        }
+    }
+}
+
+fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> {
+    let v1::SubscribeRequest {
+        start,
+        interests,
+        unsynced_session_ids: _,
+        on_gap,
+        include_raw,
+        stop_when_closed,
+        linger,
+        client_id,
+        heartbeat_interval,
+        max_frame_bytes,
+    } = request;
+    let interests = interest::parse(&interests)?;
+    let single = |selector: &Selector| matches!(selector, Selector::Session(_) | Selector::Subtree(_));
+    if stop_when_closed && !interests.iter().all(|interest| single(&interest.selector)) {
+        return Err(Fault::new(
+            "stop_when_closed",
+            "needs interests that select sessions; leave it out for all, project and vendor",
+        ));
+    }
+    if client_id.len() > limits::ID_BYTES_MAX {
+        return Err(Fault::new(
+            "client_id",
+            format!("has more than {} characters", limits::ID_BYTES_MAX),
+        ));
+    }
+    let heartbeat = duration("heartbeat_interval", heartbeat_interval)?.unwrap_or(state.heartbeat);
+    Ok(Wanted {
+        start: parse_start(start)?,
+        interests,
+        on_gap: match v1::OnGap::try_from(on_gap) {
+            Ok(v1::OnGap::Unspecified | v1::OnGap::Snapshot) => OnGap::Snapshot,
+            Ok(v1::OnGap::Continue) => OnGap::Continue,
+            Ok(v1::OnGap::Fail) => OnGap::Fail,
+            Err(_) => {
+                return Err(Fault::new(
+                    "on_gap",
+                    "is of no known value; give SNAPSHOT, CONTINUE or FAIL",
+                ));
+            }
+        },
+        include_raw,
+        stop_when_closed,
+        linger: duration("linger", linger)?.unwrap_or_default().min(limits::LINGER_MAX),
+        heartbeat: heartbeat.clamp(limits::HEARTBEAT_MIN, limits::HEARTBEAT_MAX),
+        frame_bytes: match usize::try_from(max_frame_bytes) {
+            Ok(0) | Err(_) => limits::FRAME_BYTES_MAX,
+            Ok(bytes) => bytes.clamp(limits::FRAME_BYTES_ASKED_MIN, limits::FRAME_BYTES_ASKED_MAX),
+        },
+        replay_events: if state.replay_events == 0 {
+            u64::MAX - 1
+        } else {
+            state.replay_events
+        },
+    })
+}
+
+fn parse_start(start: Option<SentStart>) -> Result<Start, Fault> {
+    Ok(match start {
+        None | Some(SentStart::FromNow(_)) => Start::Now,
+        Some(SentStart::ResumeToken(token)) => Start::Resume(token),
+        Some(SentStart::FromStart(_)) => Start::Oldest,
+        Some(SentStart::Snapshot(_)) => Start::Snapshot,
+        Some(SentStart::FromLast(v1::FromLast { count })) if (1..=limits::FROM_LAST_MAX).contains(&count) => {
+            Start::Last(count)
+        }
+        Some(SentStart::FromLast(_)) => {
+            return Err(Fault::new(
+                "from_last.count",
+                format!("is out of range; give 1 to {}", limits::FROM_LAST_MAX),
+            ));
+        }
+    })
+}
+
+fn duration(field: &str, duration: Option<prost_types::Duration>) -> Result<Option<Duration>, Fault> {
+    let negative = |_| Fault::new(field, "is negative or out of range; give a positive duration");
+    duration
+        .map(|duration| Duration::try_from(duration).map_err(negative))
+        .transpose()
+}
+
+fn limits_of(wanted: &Wanted, state: &State) -> v1::StreamLimits {
+    v1::StreamLimits {
+        heartbeat_interval: prost_types::Duration::try_from(wanted.heartbeat).ok(),
+        max_frame_bytes: u32::try_from(wanted.frame_bytes).unwrap_or(u32::MAX),
+        replay_limit: state.replay_events,
+        linger: prost_types::Duration::try_from(wanted.linger).ok(),
+    }
+}
