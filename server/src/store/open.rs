@@ -1,0 +1,182 @@
+//! Opening the file: who may read it, what every connection is told, and which shape it must have.
+//!
+//! Believe this: with the default options nothing is acknowledged that a loss of power could take back: the write-ahead log is synced
+//! at every commit (`synchronous = FULL`), before the commit returns.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bellboard_core::store;
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sea_orm::sqlx::{ConnectOptions, Connection};
+use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
+
+use super::{error, migration};
+
+/// The database's name in the data folder.
+pub const FILE_NAME: &str = "bellboard.db";
+
+/// How long a statement waits for another process that writes (`bellboard key` beside a server): its transactions take milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a read or a transaction waits for its connection. Longer than [`BUSY_TIMEOUT`], so that the cause is told, not the symptom.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Pages that a connection keeps, in KiB: the tail of each table and the upper levels of the trees. The rest is the system's cache.
+const PAGE_CACHE_KIB: u32 = 8 * 1024;
+
+/// Prepared statements that a connection keeps. The writer knows 64 texts per table (see `rows`), readers far fewer.
+const STATEMENTS_MAX: usize = 256;
+
+/// Rows that SQLite may be ahead of us within one read. Each costs a hand-over between two threads when the queue is short.
+const ROWS_AHEAD_MAX: usize = 256;
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A newer program changed it. It was not touched.
+    #[error(
+        "the database was changed by a newer bellboard (it has \"{0}\", which this one does not know); use that version, \
+         or restore a backup that was made before"
+    )]
+    Newer(String),
+    /// The file could not be made or read.
+    #[error("cannot use {path}: {reason}", path = path.display())]
+    File {
+        /// The database's path.
+        path: PathBuf,
+        /// What the system said.
+        reason: io::ErrorKind,
+    },
+    /// The database itself failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// When a commit is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// When it returns: it survives the end of the process and the loss of power.
+    #[default]
+    Full,
+    /// When it returns it survives the end of the process; the last moments before a loss of power may be lost, whole commits at a time.
+    Normal,
+    /// **Unsafe**: a loss of power may damage the database. For the test that proves that [`Synchronous::Full`] syncs.
+    Off,
+}
+
+/// What can be chosen about a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// When a commit is durable; default [`Synchronous::Full`].
+    pub synchronous: Synchronous,
+    /// How many reads may go on at once, 1 or more; default 3. Each costs a thread and at most 8 MiB.
+    pub readers: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            synchronous: Synchronous::Full,
+            readers: 3,
+        }
+    }
+}
+
+/// How many connections of a kind there are, and what they may do.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role {
+    /// One. It never moves the write-ahead log: that is done beside it.
+    Writer,
+    /// As many as this, which cannot write.
+    Readers(u32),
+    /// One, which waits for nobody long.
+    Checkpointer(Duration),
+}
+
+/// Makes the file if there is none, readable by its owner only. SQLite gives its companions the same permissions.
+pub(super) fn make_file(data_dir: &Path) -> Result<PathBuf, Error> {
+    let path = data_dir.join(FILE_NAME);
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Error::File {
+            path: path.clone(),
+            reason: error.kind(),
+        })?;
+    Ok(path)
+}
+
+/// Opens the writer and brings the database to the newest shape.
+pub(super) async fn writer(path: &Path, synchronous: Synchronous) -> Result<DatabaseConnection, Error> {
+    let writer = connect(path, synchronous, Role::Writer).await?;
+    migration::run(&writer).await?;
+    Ok(writer)
+}
+
+/// Opens the connections of one kind.
+pub(super) async fn connect(
+    path: &Path,
+    synchronous: Synchronous,
+    role: Role,
+) -> Result<DatabaseConnection, store::Error> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(false)
+        .synchronous(match synchronous {
+            Synchronous::Full => SqliteSynchronous::Full,
+            Synchronous::Normal => SqliteSynchronous::Normal,
+            Synchronous::Off => SqliteSynchronous::Off,
+        })
+        .pragma("cache_size", format!("-{PAGE_CACHE_KIB}"))
+        .pragma("wal_autocheckpoint", "0")
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .row_buffer_size(ROWS_AHEAD_MAX)
+        .disable_statement_logging();
+    let (connections, options) = match role {
+        Role::Writer => (
+            1,
+            options
+                .journal_mode(SqliteJournalMode::Wal)
+                .thread_name(|_| "store-writer".to_owned()),
+        ),
+        Role::Readers(count) => (
+            count.max(1),
+            options
+                .read_only(true)
+                .thread_name(|number| format!("store-reader-{number}")),
+        ),
+        Role::Checkpointer(busy) => (
+            1,
+            options
+                .busy_timeout(busy)
+                .thread_name(|_| "store-checkpoint".to_owned()),
+        ),
+    };
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Connections are kept for ever: they hold prepared statements and pages, and the last one to close would move the whole
+        // write-ahead log.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // SQLite ends a transaction by itself when its disk fails, and sqlx then believes for ever that one is open.
+                // The ping lets a queued rollback pass first.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(|error| error::of_sqlx(&error))?;
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}
