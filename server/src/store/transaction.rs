@@ -1,0 +1,179 @@
+//! One open transaction: what a commit of the appender passes through.
+//!
+//! Believe this: once a step of it has failed, nothing of it is ever committed. SQLite may have ended the transaction by then, and what
+//! came after would stand alone.
+
+use async_trait::async_trait;
+use bellboard_core::event::DedupeKey;
+use bellboard_core::id::{SessionId, WriterId};
+use bellboard_core::offset::{Index, LogKey, SessionNumber};
+use bellboard_core::session::{Session, SessionKey};
+use bellboard_core::store::{self, Changes, Error, LogRow, Stored, WriterRow};
+use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryResult, QuerySelect};
+
+use super::entity::{event, log, session, writer};
+use super::place::offset;
+use super::rows::Rows;
+use super::sqlite::log_row;
+use super::{error, sessions, write, writers};
+
+const FIND_DEDUPES: Rows = Rows {
+    before: "SELECT d.session,d.key,d.place,d.idx FROM (VALUES",
+    columns: 2,
+    after: ") AS w CROSS JOIN dedupes d WHERE d.session=w.column1 AND d.key=w.column2",
+};
+
+/// One open transaction.
+pub(super) struct Transaction {
+    inner: DatabaseTransaction,
+    /// Set while a step is under way: one that was given up counts as failed.
+    failed: bool,
+}
+
+impl Transaction {
+    pub(super) fn new(inner: DatabaseTransaction) -> Transaction {
+        Transaction { inner, failed: false }
+    }
+
+    fn step(&mut self) -> Result<&DatabaseTransaction, Error> {
+        if std::mem::replace(&mut self.failed, true) {
+            return Err(Error::Unavailable("an earlier step of this transaction failed".into()));
+        }
+        Ok(&self.inner)
+    }
+
+    fn done<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.failed = result.is_err();
+        result
+    }
+}
+
+#[async_trait]
+impl store::Transaction for Transaction {
+    async fn lock(&mut self, log: LogKey) -> Result<LogRow, Error> {
+        let found = lock(self.step()?, log).await;
+        self.done(found)
+    }
+
+    async fn sessions(&mut self, log: LogKey, ids: &[SessionId]) -> Result<Vec<Session>, Error> {
+        let found = sessions::by_ids(self.step()?, log, ids).await;
+        self.done(found)
+    }
+
+    async fn sessions_by_key(&mut self, log: LogKey, keys: &[SessionKey]) -> Result<Vec<Session>, Error> {
+        let found = sessions::by_keys(self.step()?, log, keys).await;
+        self.done(found)
+    }
+
+    async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error> {
+        let found = writers::find(self.step()?, log, ids).await;
+        self.done(found)
+    }
+
+    async fn deduplicated(
+        &mut self,
+        keys: &[(SessionNumber, DedupeKey)],
+    ) -> Result<Vec<(SessionNumber, DedupeKey, Stored)>, Error> {
+        let found = deduplicated(self.step()?, keys).await;
+        self.done(found)
+    }
+
+    async fn find_seq(
+        &mut self,
+        session: SessionNumber,
+        writer: &WriterId,
+        seq: u64,
+        scan_max: usize,
+    ) -> Result<Option<Stored>, Error> {
+        let found = find_seq(self.step()?, session, writer, seq, scan_max).await;
+        self.done(found)
+    }
+
+    async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error> {
+        let written = write::write(self.step()?, log, changes).await;
+        self.done(written)
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), Error> {
+        self.step()?;
+        self.inner.commit().await.map_err(error::of_commit)
+    }
+}
+
+async fn lock(connection: &impl ConnectionTrait, key: LogKey) -> Result<LogRow, Error> {
+    log::Entity::find_by_id(i64::from(key.0))
+        .lock_exclusive()
+        .one(connection)
+        .await
+        .map_err(error::of)?
+        .ok_or_else(|| error::corrupt(format!("there is no log {}", key.0)))
+        .and_then(log_row)
+}
+
+async fn deduplicated(
+    connection: &impl ConnectionTrait,
+    keys: &[(SessionNumber, DedupeKey)],
+) -> Result<Vec<(SessionNumber, DedupeKey, Stored)>, Error> {
+    let values = keys
+        .iter()
+        .flat_map(|(session, key)| [session.0.cast_signed().into(), key.0.to_vec().into()])
+        .collect();
+    let found = FIND_DEDUPES.query(connection, values).await?;
+    let one = |row: &QueryResult| {
+        let session: i64 = row.try_get_by_index(0).map_err(error::of)?;
+        let key: Vec<u8> = row.try_get_by_index(1).map_err(error::of)?;
+        let key = key.try_into().map_err(|_| error::corrupt("a dedupe key's length"))?;
+        let session = SessionNumber(session.cast_unsigned());
+        Ok((session, DedupeKey(key), stored(row, 2)?))
+    };
+    found.iter().map(one).collect()
+}
+
+/// Place and index, from this column on.
+fn stored(row: &QueryResult, column: usize) -> Result<Stored, Error> {
+    let place: i64 = row.try_get_by_index(column).map_err(error::of)?;
+    let index: i64 = row.try_get_by_index(column + 1).map_err(error::of)?;
+    Ok(Stored {
+        offset: offset(place),
+        index: Index(index.cast_unsigned()),
+    })
+}
+
+async fn find_seq(
+    connection: &impl ConnectionTrait,
+    session: SessionNumber,
+    writer: &WriterId,
+    seq: u64,
+    scan_max: usize,
+) -> Result<Option<Stored>, Error> {
+    use event::Column;
+    let session = session.0.cast_signed();
+    let newest = Query::select()
+        .column(Column::Place)
+        .from(event::Entity)
+        .and_where(Column::Session.eq(session))
+        .order_by(Column::Place, Order::Desc)
+        .limit(scan_max as u64)
+        .take();
+    let number = Query::select()
+        .column((writer::Entity, writer::Column::Number))
+        .from(writer::Entity)
+        .inner_join(
+            session::Entity,
+            Expr::col((session::Entity, session::Column::Log)).equals((writer::Entity, writer::Column::Log)),
+        )
+        .and_where(session::Column::Number.eq(session))
+        .and_where(writer::Column::Id.eq(writer.as_str()))
+        .take();
+    let select = Query::select()
+        .columns([Column::Place, Column::Idx])
+        .from(event::Entity)
+        .and_where(Column::Place.in_subquery(newest))
+        .and_where(Column::Writer.in_subquery(number))
+        .and_where(Column::Seq.eq(seq.cast_signed()))
+        .limit(1)
+        .take();
+    let found = connection.query_one(&select).await.map_err(error::of)?;
+    found.map(|row| stored(&row, 0)).transpose()
+}
