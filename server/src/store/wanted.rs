@@ -1,0 +1,214 @@
+//! What interests mean to the database: which rows of `events` are wanted.
+//!
+//! Believe this: what is filtered here is what `Interests::want` says, in SQL. Families are ranges of kinds; sessions are looked up
+//! through the event's own row, so that a filter costs one look per event that is passed and never a list of all sessions.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, LazyLock};
+
+use bellboard_core::event::{Families, Family, Kind, Routing};
+use bellboard_core::id::SessionId;
+use bellboard_core::interest::{Interests, Selector};
+use bellboard_core::offset::LogKey;
+use bellboard_core::store::Error;
+use sea_orm::sea_query::{Cond, Condition, Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait};
+
+use super::entity::{ancestor, event, session};
+use super::rows::filled;
+use super::sessions;
+
+/// Up to so many sessions are read one by one through their own index. More are found by passing over the log.
+const SESSIONS_MAX: usize = 8;
+
+/// What a read wants.
+pub(super) enum Wanted {
+    /// Every event.
+    Everything,
+    /// Events of these sessions; nothing when there are none.
+    Sessions(Vec<OfSession>),
+    /// Events for which this holds.
+    Matching(Condition),
+}
+
+/// What a read wants of one session.
+pub(super) struct OfSession {
+    pub(super) number: i64,
+    pub(super) routing: Arc<Routing>,
+    /// None for every kind.
+    pub(super) kinds: Option<Condition>,
+}
+
+/// Finds out the way to read.
+pub(super) async fn wanted(
+    connection: &impl ConnectionTrait,
+    log: LogKey,
+    interests: &Interests,
+) -> Result<Wanted, Error> {
+    if let Some(ids) = interests.single_sessions()
+        && ids.len() <= SESSIONS_MAX
+    {
+        return of_sessions(connection, log, interests, &ids).await;
+    }
+    let mut by_families: BTreeMap<u32, (Families, Vec<&Selector>)> = BTreeMap::new();
+    for interest in interests {
+        let families = interest.wanted();
+        if interest.selector == Selector::All && is_all(families) {
+            return Ok(Wanted::Everything);
+        }
+        by_families
+            .entry(families.bits())
+            .or_insert((families, Vec::new()))
+            .1
+            .push(&interest.selector);
+    }
+    let mut any = Cond::any();
+    for (families, selectors) in by_families.into_values() {
+        if families.is_empty() {
+            continue;
+        }
+        let mut all = Cond::all();
+        if let Some(kinds) = kinds(families) {
+            all = all.add(kinds);
+        }
+        if !selectors.contains(&&Selector::All) {
+            let standing = Query::select()
+                .expr(Expr::val(1))
+                .from(session::Entity)
+                .and_where(
+                    Expr::col((session::Entity, session::Column::Number))
+                        .equals((event::Entity, event::Column::Session)),
+                )
+                .cond_where(selected(log, &selectors))
+                .take();
+            all = all.add(Expr::exists(standing));
+        }
+        any = any.add(all);
+    }
+    // An empty condition would hold for every event.
+    Ok(Wanted::Matching(if any.is_empty() {
+        Cond::all().add(Expr::cust("1 = 0"))
+    } else {
+        any
+    }))
+}
+
+async fn of_sessions(
+    connection: &impl ConnectionTrait,
+    log: LogKey,
+    interests: &Interests,
+    ids: &[&SessionId],
+) -> Result<Wanted, Error> {
+    let ids: Vec<SessionId> = ids.iter().map(|id| (*id).clone()).collect();
+    let sessions = sessions::by_ids(connection, log, &ids).await?;
+    let of_session = |session: bellboard_core::session::Session| {
+        let routing = session.routing();
+        let families = interests
+            .iter()
+            .filter(|interest| interest.selects(&routing))
+            .fold(Families::NONE, |all, interest| all.or(interest.wanted()));
+        (!families.is_empty()).then(|| OfSession {
+            number: session.number.0.cast_signed(),
+            routing: Arc::new(routing),
+            kinds: kinds(families),
+        })
+    };
+    Ok(Wanted::Sessions(sessions.into_iter().filter_map(of_session).collect()))
+}
+
+/// Which rows of `sessions` any of these selectors selects.
+pub(super) fn selected(log: LogKey, selectors: &[&Selector]) -> Condition {
+    use session::Column;
+    let (mut projects, mut vendors, mut ids, mut trees) = (vec![], vec![], vec![], vec![]);
+    for selector in selectors {
+        match selector {
+            Selector::All => return Cond::all(),
+            Selector::Project(project) => projects.push(project.as_str()),
+            Selector::Vendor(vendor) => vendors.push(vendor.as_str()),
+            Selector::Session(id) => ids.push(id.as_str()),
+            Selector::Subtree(id) => {
+                ids.push(id.as_str());
+                trees.push(id.as_str());
+            }
+        }
+    }
+    let mut any = Cond::any();
+    for (column, names) in [(Column::Project, &projects), (Column::Vendor, &vendors)] {
+        if !names.is_empty() {
+            any = any.add(sessions::is_any(column, names));
+        }
+    }
+    if !ids.is_empty() {
+        any = any.add(Column::Id.is_in(filled(&ids)));
+    }
+    if !trees.is_empty() {
+        let below = Query::select()
+            .expr(Expr::val(1))
+            .from(ancestor::Entity)
+            .and_where(ancestor::Column::Log.eq(i64::from(log.0)))
+            .and_where(ancestor::Column::Ancestor.is_in(filled(&trees)))
+            .and_where(
+                Expr::col((ancestor::Entity, ancestor::Column::Session)).equals((session::Entity, Column::Number)),
+            )
+            .take();
+        any = any.add(Expr::exists(below));
+    }
+    any
+}
+
+fn is_all(families: Families) -> bool {
+    Family::ALL.into_iter().all(|family| families.contain(family))
+}
+
+/// Which kinds belong to these families; none for every kind.
+fn kinds(families: Families) -> Option<Condition> {
+    if is_all(families) {
+        return None;
+    }
+    let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
+    for (_, range) in KINDS.iter().filter(|(family, _)| families.contain(*family)) {
+        match ranges.last_mut() {
+            Some(last) if *last.end() + 1 == *range.start() => {
+                *last = *last.start()..=*range.end();
+            }
+            Some(_) | None => ranges.push(range.clone()),
+        }
+    }
+    let between =
+        |any: Condition, range: RangeInclusive<u16>| any.add(event::Column::Kind.between(*range.start(), *range.end()));
+    Some(ranges.into_iter().fold(Cond::any(), between))
+}
+
+/// The kinds of each family, as the core numbers them, in their order.
+static KINDS: LazyLock<Vec<(Family, RangeInclusive<u16>)>> = LazyLock::new(|| {
+    let mut ranges: Vec<(Family, RangeInclusive<u16>)> = Vec::new();
+    for kind in 0..=u16::MAX {
+        let Some(family) = Kind(kind).family() else {
+            continue;
+        };
+        match ranges.last_mut() {
+            Some((last, range)) if *last == family => *range = *range.start()..=kind,
+            Some(_) | None => ranges.push((family, kind..=kind)),
+        }
+    }
+    ranges
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_has_the_kinds_that_the_core_gives_it() {
+        assert_eq!(KINDS.len(), Family::ALL.len());
+        assert!(
+            KINDS
+                .iter()
+                .all(|(family, range)| Kind(*range.start()).family() == Some(*family)
+                    && Kind(*range.end()).family() == Some(*family))
+        );
+        assert!(kinds(Families::ALL).is_none());
+        assert!(kinds(Families::from_iter(Family::ALL)).is_none());
+    }
+}
