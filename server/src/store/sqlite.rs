@@ -1,0 +1,266 @@
+//! The store in one SQLite file.
+//!
+//! Believe this: every method is a few statements on the right connection; what they say stands in the files beside.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bellboard_core::event::{Encode, Raw};
+use bellboard_core::id::{SessionId, TenantId};
+use bellboard_core::interest::Interests;
+use bellboard_core::link::{Link, LinkKey};
+use bellboard_core::offset::{Epoch, LogKey, Offset, Time};
+use bellboard_core::resume_token::{KeyId, ResumeKey};
+use bellboard_core::session::{Session, SessionKey};
+use bellboard_core::store::{
+    self, Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store,
+};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+
+use super::checkpoint::Checkpointer;
+use super::entity::log;
+use super::open::{self, Options, Role};
+use super::place::{Direction, LOGS_MAX, Range};
+use super::transaction::Transaction;
+use super::{api_keys::ApiKeys, count, error, event_rows, read, resume_keys, sessions, snapshot};
+
+/// All logs of all tenants, in one file. Dropped, it stops its own task and lets go of the file once running statements have ended.
+#[derive(Debug)]
+pub struct Sqlite {
+    /// One connection, so that one transaction follows the other.
+    writer: DatabaseConnection,
+    readers: DatabaseConnection,
+    encode: Arc<dyn Encode>,
+    checkpointer: Checkpointer,
+}
+
+impl Sqlite {
+    /// Opens the database in this folder, which must exist, and makes it if it is new. `encode` puts the links behind events that are
+    /// read.
+    ///
+    /// # Errors
+    /// When the file cannot be used, or belongs to a newer version.
+    pub async fn open(data_dir: &Path, encode: Arc<dyn Encode>, options: Options) -> Result<Sqlite, open::Error> {
+        let Options { synchronous, readers } = options;
+        let path = open::make_file(data_dir)?;
+        let writer = open::writer(&path, synchronous).await?;
+        let readers = open::connect(&path, synchronous, Role::Readers(readers)).await?;
+        let checkpointer = Checkpointer::start(&path, synchronous).await?;
+        Ok(Sqlite {
+            writer,
+            readers,
+            encode,
+            checkpointer,
+        })
+    }
+
+    /// The keys that clients come with.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(self.writer.clone(), self.readers.clone())
+    }
+
+    /// Ends every connection after its running statement, which leaves a single file behind.
+    ///
+    /// # Errors
+    /// When the database fails at the last moment; nothing that was committed is lost by it.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.readers.close_by_ref().await.map_err(error::of)?;
+        self.checkpointer.close().await?;
+        // The last connection empties the write-ahead log into the file.
+        self.writer.close_by_ref().await.map_err(error::of)
+    }
+
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> [&DatabaseConnection; 2] {
+        [&self.writer, &self.readers]
+    }
+}
+
+/// A transaction that may write from its beginning: one that turns into a writer later may fail half-way.
+pub(super) async fn begin_immediate(connection: &DatabaseConnection) -> Result<DatabaseTransaction, Error> {
+    connection
+        .begin_with_options(TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        })
+        .await
+        .map_err(error::of)
+}
+
+/// A transaction that reads: all its statements see one moment.
+async fn begin_reading(connection: &DatabaseConnection) -> Result<DatabaseTransaction, Error> {
+    connection.begin().await.map_err(error::of)
+}
+
+/// The log's row.
+pub(super) fn log_row(model: log::Model) -> Result<LogRow, Error> {
+    let log::Model {
+        key,
+        tenant,
+        epoch,
+        link_key,
+        oldest,
+        tail,
+        link,
+        recorded,
+        fence,
+        sessions,
+    } = model;
+    let link_key = link_key.try_into().map_err(|_| error::corrupt("a log's key"))?;
+    Ok(LogRow {
+        key: LogKey(u32::try_from(key).map_err(|_| error::corrupt("a log's number"))?),
+        tenant: TenantId::parse(&tenant).map_err(|error| error::corrupt(format!("a tenant {error}")))?,
+        epoch: Epoch(epoch.cast_unsigned()),
+        link_key: LinkKey::new(&link_key),
+        oldest: Offset(oldest.cast_unsigned()),
+        tail: Offset(tail.cast_unsigned()),
+        link: Link(link.cast_unsigned()),
+        recorded: Time(recorded),
+        fence: fence.cast_unsigned(),
+        sessions: u32::try_from(sessions).map_err(|_| error::corrupt("a log's count of sessions"))?,
+    })
+}
+
+async fn find_log(connection: &impl ConnectionTrait, tenant: &TenantId) -> Result<Option<LogRow>, Error> {
+    log::Entity::find()
+        .filter(log::Column::Tenant.eq(tenant.as_str()))
+        .one(connection)
+        .await
+        .map_err(error::of)?
+        .map(log_row)
+        .transpose()
+}
+
+/// A new log's row, with a random identity and a random secret.
+fn new_log(tenant: &TenantId) -> Result<log::ActiveModel, Error> {
+    let mut secret = [0; 32];
+    let mut epoch = [0; 8];
+    for random in [&mut secret[..], &mut epoch[..]] {
+        getrandom::fill(random).map_err(|error| Error::Unavailable(error.to_string().into()))?;
+    }
+    // Zero is what a message holds where nobody wrote an epoch.
+    let epoch = Epoch(u64::from_be_bytes(epoch).max(1));
+    let link = LinkKey::new(&secret).genesis(epoch);
+    Ok(log::ActiveModel {
+        key: ActiveValue::NotSet,
+        tenant: ActiveValue::Set(tenant.to_string()),
+        epoch: ActiveValue::Set(epoch.0.cast_signed()),
+        link_key: ActiveValue::Set(secret.to_vec()),
+        oldest: ActiveValue::Set(0),
+        tail: ActiveValue::Set(0),
+        link: ActiveValue::Set(link.0.cast_signed()),
+        recorded: ActiveValue::Set(0),
+        fence: ActiveValue::Set(0),
+        sessions: ActiveValue::Set(0),
+    })
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn open_log(&self, tenant: &TenantId) -> Result<LogRow, Error> {
+        if let Some(log) = find_log(&self.readers, tenant).await? {
+            return Ok(log);
+        }
+        let transaction = begin_immediate(&self.writer).await?;
+        log::Entity::insert(new_log(tenant)?)
+            .on_conflict(OnConflict::column(log::Column::Tenant).do_nothing().to_owned())
+            .exec_without_returning(&transaction)
+            .await
+            .map_err(error::of)?;
+        let log = find_log(&transaction, tenant).await?;
+        let log = log.ok_or_else(|| error::corrupt("a log that was made is not there"))?;
+        if i64::from(log.key.0) >= LOGS_MAX {
+            return Err(Error::Constraint("there are too many tenants".into()));
+        }
+        transaction.commit().await.map_err(error::of_commit)?;
+        Ok(log)
+    }
+
+    async fn begin(&self) -> Result<Box<dyn store::Transaction>, Error> {
+        let transaction = begin_immediate(&self.writer).await?;
+        Ok(Box::new(Transaction::new(transaction)))
+    }
+
+    async fn read(&self, read: Read<'_>) -> Result<Page, Error> {
+        read::read(&self.readers, &*self.encode, read, Direction::Forward).await
+    }
+
+    async fn read_back(&self, read: Read<'_>) -> Result<Page, Error> {
+        read::read(&self.readers, &*self.encode, read, Direction::Back).await
+    }
+
+    async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error> {
+        read::link_before(&self.readers, log, offset).await
+    }
+
+    async fn count(
+        &self,
+        log: &LogRow,
+        interests: &Interests,
+        from: Offset,
+        until: Offset,
+        most: u64,
+    ) -> Result<u64, Error> {
+        let range = Range {
+            log: log.key,
+            from,
+            until,
+        };
+        count::count(&self.readers, log, interests, range, most).await
+    }
+
+    async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
+        count::seek_back(&self.readers, log, interests, until, count.max(1)).await
+    }
+
+    async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error> {
+        event_rows::raws(&self.readers, log, offsets).await
+    }
+
+    async fn session(&self, log: LogKey, id: &SessionId) -> Result<Option<Session>, Error> {
+        let found = sessions::by_ids(&self.readers, log, std::slice::from_ref(id)).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn session_by_key(&self, log: LogKey, key: &SessionKey) -> Result<Option<Session>, Error> {
+        let found = sessions::by_keys(&self.readers, log, std::slice::from_ref(key)).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn list_sessions(
+        &self,
+        log: LogKey,
+        filter: &SessionFilter,
+        order: SessionOrder,
+        below: Offset,
+        limit: usize,
+    ) -> Result<Vec<Session>, Error> {
+        sessions::list(&self.readers, log, filter, order, below, limit).await
+    }
+
+    async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
+        let moment = begin_reading(&self.readers).await?;
+        let snapshot = snapshot::take(&moment, &*self.encode, log, interests, limits).await?;
+        // Nothing was written: the end of the transaction only gives the connection back, and dropping it does the same.
+        moment.commit().await.map_err(error::of)?;
+        Ok(snapshot)
+    }
+
+    async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error> {
+        resume_keys::all(&self.readers).await
+    }
+
+    async fn add_resume_key(&self, key: &ResumeKey) -> Result<(), Error> {
+        resume_keys::add(&self.writer, key).await
+    }
+
+    async fn remove_resume_key(&self, id: KeyId) -> Result<(), Error> {
+        resume_keys::remove(&self.writer, id).await
+    }
+}
