@@ -1,0 +1,323 @@
+//! The publishing half of a writer: dials, sends what waits, takes answers, and dials again.
+//!
+//! The one thing to believe: it decides nothing about events. What to send and what is answered is the queue's, so losing a
+//! connection here loses a connection and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellboard_proto::v1::publish_events_request::Frame as Up;
+use bellboard_proto::v1::publish_events_response::Frame as Down;
+use bellboard_proto::v1::session_events_service_client::SessionEventsServiceClient;
+use bellboard_proto::v1::{
+    ErrorReason, OpenWriterRequest, OpenWriterResponse, PublishEventsRequest, PublishEventsResponse, PublishKeepalive,
+    PublishOpen, PublishOpened, WriterSession,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+
+use super::queue::{Acknowledged, Resync, Window};
+use super::shared::Shared;
+use crate::client::{Client, Connection, MESSAGE_BYTES_MAX};
+use crate::error::{Error, Failure, Result};
+use crate::retry::{Backoff, RetryPolicy};
+use crate::subscription::watchdog::{Moment, Verdict, Watchdog};
+
+/// Frames made and not yet taken by HTTP/2. More would only be memory.
+const FRAMES_AHEAD: usize = 2;
+
+/// A lease when the hub does not tell how long it is.
+const LEASE_DEFAULT: Duration = Duration::from_secs(30);
+
+/// A sign of life and a look for one come so many times in a lease.
+const SIGNS_PER_LEASE: u32 = 4;
+
+/// What may be unacknowledged when the hub does not tell.
+const WINDOW_DEFAULT: Window = Window {
+    events: 1_000,
+    bytes: 4 * 1024 * 1024,
+};
+
+/// A writer's claim to its sessions.
+pub(super) struct Claim {
+    pub(super) writer_id: String,
+    pub(super) sessions: Vec<WriterSession>,
+    pub(super) take_over: bool,
+}
+
+impl Claim {
+    pub(super) async fn open(&self, client: &Client) -> Result<OpenWriterResponse> {
+        let request = OpenWriterRequest {
+            writer_id: self.writer_id.clone(),
+            sessions: self.sessions.clone(),
+            take_over: self.take_over,
+        };
+        Ok(client.session_events().open_writer(request).await?.into_inner())
+    }
+}
+
+/// One connection's stream.
+struct Dialled {
+    connection: Connection,
+    up: mpsc::Sender<PublishEventsRequest>,
+    down: Streaming<PublishEventsResponse>,
+    window: Window,
+    lease: Duration,
+}
+
+/// How a stream came to its end.
+enum End {
+    /// The writer is closed, and everything is acknowledged.
+    Closed,
+    /// The hub asked to come back, after this long.
+    Closing(Option<Duration>),
+}
+
+/// The publishing task's state.
+pub(super) struct Publisher {
+    client: Client,
+    claim: Claim,
+    fence: u64,
+    // The other holder is the writer.
+    shared: Arc<Shared>,
+    backoff: Backoff,
+    /// The hub has forgotten the writer: open it anew before the next stream.
+    forgotten: bool,
+}
+
+impl Publisher {
+    pub(super) fn new(client: Client, claim: Claim, fence: u64, shared: Arc<Shared>, retry: RetryPolicy) -> Publisher {
+        Publisher {
+            client,
+            claim,
+            fence,
+            shared,
+            backoff: Backoff::new(retry),
+            forgotten: false,
+        }
+    }
+
+    /// Runs until the writer is closed or can do no more, and tells the writer which.
+    pub(super) async fn run(mut self) {
+        loop {
+            let (error, at_least) = match Box::pin(self.stream()).await {
+                Ok(End::Closed) => return self.shared.end(Error::Closed),
+                Ok(End::Closing(told)) => (away("the hub closed the stream"), told),
+                Err(error) if self.is_final(&error) => return self.shared.end(error),
+                Err(error) => {
+                    let told = error.retry_delay();
+                    (error, told)
+                }
+            };
+            let Some(delay) = self.backoff.next_delay(at_least) else {
+                return self.shared.end(error);
+            };
+            tracing::debug!(%error, delay_ms = delay.as_millis(), "publishing again");
+            crate::retry::wait(delay).await;
+        }
+    }
+
+    /// Whether dialling again cannot help.
+    fn is_final(&mut self, error: &Error) -> bool {
+        match error.reason() {
+            Some(ErrorReason::WriterUnknown) => {
+                self.forgotten = true;
+                false
+            }
+            // The next stream begins with what the hub has.
+            Some(ErrorReason::SeqGap) => false,
+            _ => !error.is_retryable(),
+        }
+    }
+
+    async fn stream(&mut self) -> Result<End> {
+        if self.forgotten {
+            self.claim.sessions = self.shared.sessions();
+            self.fence = self.claim.open(&self.client).await?.fence;
+            self.shared.set_fence(self.fence);
+            self.forgotten = false;
+        }
+        let dialled = self.dial().await?;
+        let connection = dialled.connection.clone();
+        let end = self.publish(dialled).await;
+        if let Err(Error::OutcomeUnknown(failure)) = &end
+            && failure.code == Code::DeadlineExceeded
+        {
+            // Given up by our own clock: the connection may be dead without knowing.
+            self.client.give_up(&connection);
+        }
+        end
+    }
+
+    async fn dial(&mut self) -> Result<Dialled> {
+        self.shared.dialled();
+        let connection = self.client.connection();
+        let (up, frames) = mpsc::channel(FRAMES_AHEAD);
+        let open = Up::Open(PublishOpen {
+            writer_id: self.claim.writer_id.clone(),
+            fence: self.fence,
+        });
+        // The channel is new and holds two: there is room.
+        let _ = up.try_send(PublishEventsRequest { frame: Some(open) });
+        let mut client =
+            SessionEventsServiceClient::new(connection.transport.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let call = async {
+            let mut down = client.publish_events(ReceiverStream::new(frames)).await?.into_inner();
+            let opened = opened(&mut down).await?;
+            Ok::<_, Error>((down, opened))
+        };
+        let Ok(answer) = tokio::time::timeout(LEASE_DEFAULT, call).await else {
+            self.client.give_up(&connection);
+            return Err(away("the hub did not answer"));
+        };
+        let (down, opened) = answer?;
+        if self.shared.resync(opened.last_seq)? == Resync::Overtaken {
+            return Err(fenced("the hub has events of this writer that it did not send"));
+        }
+        Ok(Dialled {
+            connection,
+            up,
+            down,
+            window: window(&opened),
+            lease: lease(&opened),
+        })
+    }
+
+    async fn publish(&mut self, dialled: Dialled) -> Result<End> {
+        let Dialled {
+            up,
+            mut down,
+            window,
+            lease,
+            ..
+        } = dialled;
+        let mut signs = signs(lease);
+        let mut watchdog = Watchdog::new(lease / SIGNS_PER_LEASE, Moment::now());
+        let shared = Arc::clone(&self.shared);
+        while !shared.is_done() {
+            let has_batch = shared.has_batch(window);
+            tokio::select! {
+                message = down.message() => {
+                    watchdog.heard(Moment::now());
+                    let Some(frame) = message? else {
+                        return Err(away("the hub ended the stream"));
+                    };
+                    if let Some(end) = self.take(frame)? {
+                        return Ok(end);
+                    }
+                }
+                permit = up.reserve(), if has_batch => {
+                    let Ok(permit) = permit else {
+                        // The sending half is gone; the receiving half says why.
+                        return Err(last_word(&mut down).await);
+                    };
+                    if let Some(batch) = shared.next_batch(window) {
+                        permit.send(PublishEventsRequest { frame: Some(Up::Batch(batch)) });
+                    }
+                }
+                () = shared.work.notified(), if !has_batch => {}
+                _ = signs.tick() => {
+                    // When it is full, frames are on their way that are a sign of life themselves.
+                    let _ = up.try_send(PublishEventsRequest { frame: Some(Up::Keepalive(PublishKeepalive {})) });
+                }
+                () = tokio::time::sleep(watchdog.next_look()) => look(&mut watchdog, &shared)?,
+            }
+        }
+        drop(up);
+        // Everything is acknowledged; whatever the hub still says changes nothing.
+        let _ = tokio::time::timeout(watchdog.patience(), last_word(&mut down)).await;
+        Ok(End::Closed)
+    }
+
+    fn take(&mut self, frame: PublishEventsResponse) -> Result<Option<End>> {
+        match frame.frame {
+            Some(Down::Acknowledged(acknowledged)) => match self.shared.acknowledge(acknowledged.results) {
+                Acknowledged::Taken => self.backoff.reset(),
+                Acknowledged::OutOfStep => return Err(away("the hub misses an event before the ones it was sent")),
+                Acknowledged::Fenced(message) => return Err(fenced(message)),
+            },
+            Some(Down::Closing(closing)) => {
+                let told = closing.retry_after.and_then(|told| Duration::try_from(told).ok());
+                return Ok(Some(End::Closing(told)));
+            }
+            // Signs of life, and what a later hub says.
+            Some(Down::Opened(_) | Down::Heartbeat(_)) | None => {}
+        }
+        Ok(None)
+    }
+}
+
+async fn opened(down: &mut Streaming<PublishEventsResponse>) -> Result<PublishOpened> {
+    match down.message().await?.map(|frame| frame.frame) {
+        Some(Some(Down::Opened(opened))) => Ok(opened),
+        Some(_) => Err(away("the hub's first frame is not `opened`")),
+        None => Err(away("the hub ended the stream before it opened")),
+    }
+}
+
+/// Why the hub ended a stream that cannot be written to any more.
+async fn last_word(down: &mut Streaming<PublishEventsResponse>) -> Error {
+    loop {
+        match down.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return away("the hub ended the stream"),
+            Err(status) => return status.into(),
+        }
+    }
+}
+
+/// A hub that owes nothing may be silent.
+fn look(watchdog: &mut Watchdog, shared: &Shared) -> Result<()> {
+    if !shared.awaits_answers() {
+        watchdog.forgive(Moment::now());
+    }
+    let how = match watchdog.look(Moment::now()) {
+        Verdict::Alive => return Ok(()),
+        Verdict::Silent => "the hub has not acknowledged anything for too long",
+        Verdict::Woke => "the machine slept",
+    };
+    Err(Error::OutcomeUnknown(Failure::local(Code::DeadlineExceeded, None, how)))
+}
+
+fn signs(lease: Duration) -> Interval {
+    let mut signs = tokio::time::interval((lease / SIGNS_PER_LEASE).max(Duration::from_millis(1)));
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    signs
+}
+
+fn lease(opened: &PublishOpened) -> Duration {
+    opened
+        .lease_duration
+        .and_then(|lease| Duration::try_from(lease).ok())
+        .filter(|lease| !lease.is_zero())
+        .unwrap_or(LEASE_DEFAULT)
+}
+
+fn window(opened: &PublishOpened) -> Window {
+    let told = Window {
+        events: opened.max_unacknowledged_events as usize,
+        bytes: usize::try_from(opened.max_unacknowledged_bytes).unwrap_or(usize::MAX),
+    };
+    Window {
+        events: if told.events == 0 {
+            WINDOW_DEFAULT.events
+        } else {
+            told.events
+        },
+        bytes: if told.bytes == 0 {
+            WINDOW_DEFAULT.bytes
+        } else {
+            told.bytes
+        },
+    }
+}
+
+fn away(how: &'static str) -> Error {
+    Error::OutcomeUnknown(Failure::local(Code::Unavailable, None, how))
+}
+
+fn fenced(how: impl Into<String>) -> Error {
+    Error::Fenced(Failure::local(Code::FailedPrecondition, Some(ErrorReason::Fenced), how))
+}
