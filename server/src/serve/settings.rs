@@ -1,0 +1,94 @@
+//! How a server serves, settled.
+//!
+//! Believe this: nothing here came from a default by accident: [`crate::config`] fills every field, and a test that starts a server
+//! begins with [`Settings::new`], which is the same as no flag at all.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bellboard_core::limits;
+
+use crate::auth::rules::{Host, Origin};
+use crate::store::Synchronous;
+
+/// The port that the hub has unless another is chosen.
+pub const PORT: u16 = 2355;
+
+/// Least memory for the newest events: room for a few of the largest.
+pub const WINDOW_BYTES_MIN: usize = 1024 * 1024;
+
+/// Most memory for the newest events: more is a mistyped unit.
+pub const WINDOW_BYTES_MAX: usize = 64 * 1024 * 1024 * 1024;
+
+/// How long open streams may take to end, unless another time is chosen: below what service managers wait before they kill.
+pub const DRAIN_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Longest such time that may be chosen.
+pub const DRAIN_DEADLINE_MAX: Duration = Duration::from_secs(600);
+
+/// Whether a proxy that speaks TLS stands in front.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// Nobody says so.
+    #[default]
+    None,
+    /// The owner says so.
+    InFront,
+}
+
+/// Where certificate and key lie, as PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those that vouch for it behind it.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// How a server serves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where it listens; port 0 for one that is free.
+    pub listen: SocketAddr,
+    /// Where its data lies. Made if it is not there.
+    pub data_dir: PathBuf,
+    /// When an append is acknowledged.
+    pub synchronous: Synchronous,
+    /// Memory for the newest events, in bytes.
+    pub window_bytes: usize,
+    /// Most events that a resume replays; 0 for no limit.
+    pub replay_events: u64,
+    /// Time between two heartbeats, for clients that ask for none.
+    pub heartbeat: Duration,
+    /// How long open streams may take to end.
+    pub drain_deadline: Duration,
+    /// Hosts that requests may name, beside loopback.
+    pub allowed_hosts: Vec<Host>,
+    /// Origins of web pages that may call, beside the hub's own.
+    pub allowed_origins: Vec<Origin>,
+    /// Whether a proxy stands in front.
+    pub proxy: Proxy,
+    /// TLS, if the hub itself is to speak it.
+    pub tls: Option<TlsFiles>,
+}
+
+impl Settings {
+    /// The defaults, for data in this folder.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Settings {
+        Settings {
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT),
+            data_dir,
+            synchronous: Synchronous::Full,
+            window_bytes: limits::WINDOW_BYTES_DEFAULT,
+            replay_events: limits::REPLAY_EVENTS_DEFAULT,
+            heartbeat: limits::HEARTBEAT_DEFAULT,
+            drain_deadline: DRAIN_DEADLINE_DEFAULT,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            proxy: Proxy::None,
+            tls: None,
+        }
+    }
+}
