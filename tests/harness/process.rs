@@ -1,0 +1,159 @@
+//! A hub in a process of its own: what a user runs, and what a test may kill.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::Client;
+use crate::within;
+
+/// A running `bellboard serve`. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    data: PathBuf,
+}
+
+/// The folder of a hub, which outlives its processes.
+#[derive(Debug)]
+pub struct DataDir(TempDir);
+
+impl DataDir {
+    /// A new one, empty.
+    #[must_use]
+    pub fn new() -> DataDir {
+        DataDir(TempDir::with_prefix("bellboard-test-").expect("a temporary folder"))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Starts a hub on it, on a port of its own.
+    pub async fn start(&self) -> Process {
+        self.start_with(&[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(&self, flags: &[&str]) -> Process {
+        self.launch(Command::new(binary()), flags).await
+    }
+
+    /// The same under another program (strace), whose last arguments become the hub's command line.
+    pub async fn start_under(&self, mut wrapper: Command, flags: &[&str]) -> Process {
+        wrapper.arg(binary());
+        self.launch(wrapper, flags).await
+    }
+
+    async fn launch(&self, mut command: Command, flags: &[&str]) -> Process {
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.path()).args(flags);
+        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let url = within("the hub's address on its standard output", async {
+            while let Some(line) = lines.next_line().await.expect("the hub's output") {
+                if let Some(at) = line.find("http://") {
+                    return line[at..].split_whitespace().next().unwrap_or_default().to_owned();
+                }
+            }
+            panic!("the hub ended before it printed its address");
+        });
+        let url = url.await;
+        // What else it prints is nobody's, but the pipe must not fill.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Process { child, url, data: self.path().to_owned() }
+    }
+}
+
+impl Default for DataDir {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Process {
+    /// The key that the hub made for its own machine.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let path = self.data.join("local.key");
+        let key = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        key.trim().to_owned()
+    }
+
+    /// A client with that key.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.url, Some(&self.key()))
+    }
+
+    /// The process id, of the hub or of what it runs under.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the hub runs")
+    }
+
+    /// Ends it as power loss would: `kill -9`.
+    pub async fn kill(mut self) {
+        self.child.start_kill().expect("the hub runs");
+        within("the killed hub to end", self.child.wait()).await.expect("the hub's status");
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn terminate(mut self) -> std::process::ExitStatus {
+        let id = self.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill");
+        assert!(sent.success(), "SIGTERM could not be sent to {id}");
+        within("the hub to end after SIGTERM", self.child.wait()).await.expect("the hub's status")
+    }
+}
+
+/// The `bellboard` program: what `BELLBOARD_BIN` names, or the one that was built beside this test.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("BELLBOARD_BIN") {
+        // A test's working folder is its crate's, the variable is set in the root.
+        let named = PathBuf::from(named);
+        return if named.is_absolute() { named } else { root().join(named) };
+    }
+    let test = std::env::current_exe().expect("this test's path");
+    let beside = test.parent().and_then(Path::parent).expect("a target folder").join("bellboard");
+    assert!(beside.exists(), "{} is not there; build it with `cargo build`", beside.display());
+    beside
+}
+
+/// Runs a command of `bellboard` on a hub's folder. Returns what it printed.
+///
+/// # Panics
+/// When it fails.
+pub async fn cli(data: &DataDir, args: &[&str]) -> String {
+    let mut command = Command::new(binary());
+    command.args(args).arg("--data-dir").arg(data.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+    let output = within("the command to end", command.output()).await.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("the command prints text")
+}
+
+/// Empties the logs of a hub that does not run, and keeps its keys: the log is recreated when it is next opened.
+pub async fn forget_logs(data: &Path) {
+    use sea_orm::{ConnectionTrait, Database};
+    let file = data.join("bellboard.db");
+    let database = Database::connect(format!("sqlite://{}", file.display())).await.expect("the hub's database");
+    for table in ["raws", "dedupes", "events", "sessions", "writers", "logs"] {
+        database.execute_unprepared(&format!("DELETE FROM {table}")).await.expect("a table of the hub");
+    }
+    database.close().await.expect("the database closes");
+}
+
+/// The root of the project.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the root")
+}
