@@ -161,3 +161,6 @@ impl From<tonic::Status> for Error {
         Failure::read(&status).classify(&status)
     }
 }
+
+#[cfg(test)]
+mod tests;
