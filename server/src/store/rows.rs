@@ -5,7 +5,7 @@
 //! the 32766 values that SQLite takes.
 
 use bellboard_core::store::Error;
-use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
 use super::error;
 
@@ -56,21 +56,27 @@ impl Rows {
             let rows = group(left)?;
             left -= rows;
             let group: Vec<Value> = values.by_ref().take(rows * self.columns).collect();
-            Some(Statement::from_sql_and_values(backend, self.text(rows), group))
+            Some(Statement::from_sql_and_values(backend, self.text(backend, rows), group))
         })
     }
 
-    /// `$1` and so on are understood by both databases.
-    fn text(self, rows: usize) -> String {
+    /// SQLite takes numbered places for values, too, but looks for each of them in a list of all.
+    fn text(self, backend: DbBackend, rows: usize) -> String {
         use std::fmt::Write;
         let mut text = String::with_capacity(self.before.len() + self.after.len() + rows * self.columns * 6);
         text.push_str(self.before);
         for row in 0..rows {
             text.push_str(if row == 0 { " (" } else { "),(" });
             for column in 0..self.columns {
-                let separator = if column == 0 { "$" } else { ",$" };
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{separator}{}", row * self.columns + column + 1);
+                if column > 0 {
+                    text.push(',');
+                }
+                if backend == DbBackend::Sqlite {
+                    text.push('?');
+                } else {
+                    // Writing to a String cannot fail.
+                    let _ = write!(text, "${}", row * self.columns + column + 1);
+                }
             }
         }
         text.push_str(") ");
@@ -122,13 +128,17 @@ mod tests {
     }
 
     #[test]
-    fn a_text_numbers_its_values_through() {
+    fn a_text_has_a_place_for_every_value() {
         let rows = Rows {
             before: "INSERT INTO t VALUES",
             columns: 2,
             after: "",
         };
-        assert_eq!(rows.text(2), "INSERT INTO t VALUES ($1,$2),($3,$4) ");
+        assert_eq!(rows.text(DbBackend::Sqlite, 2), "INSERT INTO t VALUES (?,?),(?,?) ");
+        assert_eq!(
+            rows.text(DbBackend::Postgres, 2),
+            "INSERT INTO t VALUES ($1,$2),($3,$4) "
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Believe this: `session_ancestors` says the same as the rows' own lists of ancestors, and is changed with them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bellboard_core::event::Routing;
@@ -19,67 +19,66 @@ use super::place::signed;
 use super::rows::{Rows, filled, lists};
 use super::session_row::{LIVE, NO_ANCESTORS, id, ids, key_hash, model, push, session as of_row};
 
-/// What an ordinary event cannot change is not set again: setting an indexed column costs a page of its index even when its value
-/// stays. [`set_identity`] is for the rare case.
+/// Leaves alone, and does not return, a session whose identity or lineage changed: that is rare, and setting an indexed column costs
+/// a page of its index even when its value stays.
 const WRITE: Rows = Rows {
     before: "INSERT INTO sessions (number,log,id,key_hash,key_vendor,key_installation,key_project,key_native,ancestors,life,\
              lifecycle,archived,title,project,vendor,parent,facts,next_index,opened_offset,last_offset,created,updated,closed) \
              VALUES",
     columns: 23,
-    after: "ON CONFLICT (number) DO UPDATE SET ancestors=excluded.ancestors,life=excluded.life,lifecycle=excluded.lifecycle,\
-            archived=excluded.archived,title=excluded.title,project=excluded.project,vendor=excluded.vendor,\
-            parent=excluded.parent,facts=excluded.facts,next_index=excluded.next_index,last_offset=excluded.last_offset,\
-            updated=excluded.updated,closed=excluded.closed",
+    after: "ON CONFLICT (number) DO UPDATE SET life=excluded.life,lifecycle=excluded.lifecycle,archived=excluded.archived,\
+            title=excluded.title,project=excluded.project,vendor=excluded.vendor,parent=excluded.parent,facts=excluded.facts,\
+            next_index=excluded.next_index,last_offset=excluded.last_offset,updated=excluded.updated,closed=excluded.closed \
+            WHERE sessions.id=excluded.id AND sessions.key_hash IS NOT DISTINCT FROM excluded.key_hash AND \
+            sessions.ancestors=excluded.ancestors AND sessions.opened_offset=excluded.opened_offset AND \
+            sessions.created=excluded.created RETURNING number",
 };
 
 const WRITE_ANCESTORS: Rows = Rows {
     before: "INSERT INTO session_ancestors (log,ancestor,session,depth) VALUES",
     columns: 4,
-    after: "ON CONFLICT (log,ancestor,session) DO UPDATE SET depth=excluded.depth",
+    after: "ON CONFLICT (log,ancestor,session) DO NOTHING",
 };
 
 /// Writes new and changed sessions.
 pub(super) async fn write(connection: &impl ConnectionTrait, log: LogKey, sessions: Vec<Session>) -> Result<(), Error> {
-    if sessions.is_empty() {
-        return Ok(());
-    }
-    let before = before(connection, &sessions).await?;
-    let mut ancestors = Vec::new();
-    let mut values = Vec::with_capacity(sessions.len() * WRITE.columns);
+    let mut models = Vec::with_capacity(sessions.len());
     for session in sessions {
-        let model = model(log, session)?;
-        let old = before.get(&model.number);
-        if old.map_or(NO_ANCESTORS, |old| old.ancestors.as_str()) != model.ancestors {
-            if let Some(old) = old {
-                forget_ancestors(connection, old).await?;
-            }
-            ancestors.extend(ancestor_rows(&model)?);
-        }
-        if old.is_some_and(|old| identity(old) != identity(&model)) {
-            set_identity(connection, &model).await?;
-        }
-        push(&mut values, model);
+        models.push(model(log, session)?);
     }
-    WRITE.execute(connection, values).await?;
+    let left = write_most(connection, &models).await?;
+    if !left.is_empty() {
+        for model in models.iter().filter(|model| left.contains(&model.number)) {
+            change_identity(connection, model).await?;
+        }
+        let again: Vec<_> = models
+            .iter()
+            .filter(|model| left.contains(&model.number))
+            .cloned()
+            .collect();
+        let left = write_most(connection, &again).await?;
+        if !left.is_empty() {
+            return Err(error::corrupt("a session's row does not take its identity"));
+        }
+    }
+    let mut ancestors = Vec::new();
+    for model in &models {
+        ancestors.extend(ancestor_rows(model)?);
+    }
     WRITE_ANCESTORS.execute(connection, ancestors).await
 }
 
-/// What the rows of these sessions say now, where it matters.
-async fn before(
-    connection: &impl ConnectionTrait,
-    sessions: &[Session],
-) -> Result<HashMap<i64, session::Model>, Error> {
-    let numbers: Vec<i64> = sessions.iter().map(|session| session.number.0.cast_signed()).collect();
-    let mut found = HashMap::new();
-    for list in lists(&numbers) {
-        let rows = session::Entity::find()
-            .filter(session::Column::Number.is_in(list))
-            .all(connection)
-            .await
-            .map_err(error::of)?;
-        found.extend(rows.into_iter().map(|row| (row.number, row)));
+/// Writes these rows and gives the numbers of those that [`WRITE`] left alone.
+async fn write_most(connection: &impl ConnectionTrait, models: &[session::Model]) -> Result<HashSet<i64>, Error> {
+    let mut left: HashSet<i64> = models.iter().map(|model| model.number).collect();
+    let mut values = Vec::with_capacity(models.len() * WRITE.columns);
+    for model in models {
+        push(&mut values, model.clone());
     }
-    Ok(found)
+    for row in WRITE.query(connection, values).await? {
+        left.remove(&row.try_get_by_index(0).map_err(error::of)?);
+    }
+    Ok(left)
 }
 
 fn ancestor_rows(model: &session::Model) -> Result<Vec<Value>, Error> {
@@ -91,7 +90,14 @@ fn ancestor_rows(model: &session::Model) -> Result<Vec<Value>, Error> {
     Ok(values)
 }
 
-async fn forget_ancestors(connection: &impl ConnectionTrait, old: &session::Model) -> Result<(), Error> {
+/// Sets what [`WRITE`] does not set in a row that is there.
+async fn change_identity(connection: &impl ConnectionTrait, model: &session::Model) -> Result<(), Error> {
+    use session::Column;
+    let old = session::Entity::find_by_id(model.number)
+        .one(connection)
+        .await
+        .map_err(error::of)?
+        .ok_or_else(|| error::corrupt("a session's row is gone within one transaction"))?;
     let ids = ids(&old.ancestors)?;
     let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
     for list in lists(&ids) {
@@ -103,17 +109,6 @@ async fn forget_ancestors(connection: &impl ConnectionTrait, old: &session::Mode
             .await
             .map_err(error::of)?;
     }
-    Ok(())
-}
-
-/// What [`WRITE`] leaves as it is.
-fn identity(model: &session::Model) -> (&str, Option<&[u8]>, i64, i64) {
-    let key = model.key_hash.as_deref();
-    (&model.id, key, model.opened_offset, model.created)
-}
-
-async fn set_identity(connection: &impl ConnectionTrait, model: &session::Model) -> Result<(), Error> {
-    use session::Column;
     session::Entity::update_many()
         .col_expr(Column::Id, Expr::val(&model.id))
         .col_expr(Column::KeyHash, Expr::val(model.key_hash.clone()))
@@ -121,6 +116,7 @@ async fn set_identity(connection: &impl ConnectionTrait, model: &session::Model)
         .col_expr(Column::KeyInstallation, Expr::val(model.key_installation.clone()))
         .col_expr(Column::KeyProject, Expr::val(model.key_project.clone()))
         .col_expr(Column::KeyNative, Expr::val(model.key_native.clone()))
+        .col_expr(Column::Ancestors, Expr::val(&model.ancestors))
         .col_expr(Column::OpenedOffset, Expr::val(model.opened_offset))
         .col_expr(Column::Created, Expr::val(model.created))
         .filter(Column::Number.eq(model.number))
