@@ -10,6 +10,8 @@ pub mod client;
 pub mod events;
 pub mod stream;
 pub mod replica;
+pub mod proxy;
+pub mod opencode;
 pub mod tools;
 
 use std::time::Duration;

@@ -141,6 +141,15 @@ pub async fn cli(data: &DataDir, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("the command prints text")
 }
 
+/// Runs `bellboard connect opencode`. Killed when dropped.
+#[must_use]
+pub fn connect_opencode(data: &DataDir, hub: &Process, agent: &str) -> Child {
+    let mut command = Command::new(binary());
+    command.args(["connect", "opencode", "--url", agent, "--hub", &hub.url, "--data-dir"]).arg(data.path());
+    command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
 /// Empties the logs of a hub that does not run, and keeps its keys: the log is recreated when it is next opened.
 pub async fn forget_logs(data: &Path) {
     use sea_orm::{ConnectionTrait, Database};

@@ -11,4 +11,6 @@ mod kill;
 mod durability;
 mod every_frame;
 mod hostile;
+mod sdk;
 mod interop;
+mod opencode;

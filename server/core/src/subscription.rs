@@ -102,6 +102,8 @@ pub struct Subscription {
     /// Frames that are decided but not sent: the answer, a snapshot's pages, texts.
     ready: VecDeque<(Frame, Kind)>,
     heartbeat: Option<Sleep>,
+    /// Whether the next frame where there is nothing to read is a heartbeat.
+    heartbeat_due: bool,
     /// Whether the sessions may have closed since it was looked.
     check_closed: bool,
     ended: bool,
@@ -144,6 +146,7 @@ impl Subscription {
             handoff: Handoff::new(tail, link, live),
             ready: VecDeque::new(),
             heartbeat: None,
+            heartbeat_due: false,
             check_closed: request.stop_when_closed,
             ended: false,
             request,
@@ -258,13 +261,17 @@ impl Subscription {
         Some((Frame::Closing { reason, retry_after }, kind))
     }
 
-    /// Parks until woken, or gives the frame that time or the end of the sessions brings.
+    /// The frame that is due where there is nothing to read: the end, or a heartbeat. Parks until woken where none is.
     async fn wait(&mut self) -> Result<Option<Frame>, Error> {
         if std::mem::take(&mut self.check_closed) && Box::pin(self.all_closed()).await? {
             return Ok(Some(Frame::Closing {
                 reason: ClosingReason::Complete,
                 retry_after: None,
             }));
+        }
+        if std::mem::take(&mut self.heartbeat_due) {
+            let (from, until) = self.handoff.tell();
+            return Ok(Some(Frame::Heartbeat { from, until }));
         }
         let clock = &self.around.clock;
         let interval = self.request.heartbeat;
@@ -279,16 +286,10 @@ impl Subscription {
                 }
             }
             () = heartbeat => {
+                // It is sent once everything is read that came until then, so that it names a tail it covers.
                 self.heartbeat = None;
+                self.heartbeat_due = true;
                 self.check_closed = self.request.stop_when_closed;
-                // Up to the tail it names, but only if nothing that is due came in this very moment: then that comes first.
-                // Tried on a copy: what else it decides is for the loop to obey.
-                let mut tried = self.handoff.clone();
-                if tried.step(self.around.log.view(&self.seat)) == Step::Wait {
-                    self.handoff = tried;
-                    let (from, until) = self.handoff.tell();
-                    return Ok(Some(Frame::Heartbeat { from, until }));
-                }
             }
         }
         Ok(None)
@@ -502,7 +503,7 @@ impl Subscription {
         let row = self.around.log.row();
         let (epoch, oldest) = (row.epoch, row.oldest);
         if let Some((from, link)) = begin {
-            self.handoff = Handoff::new(from, link, live);
+            self.place(from, link, live);
             self.ready.push_back(complete(Frame::Subscribed {
                 answer,
                 epoch,
@@ -525,7 +526,7 @@ impl Subscription {
             .snapshot(row.key, &self.request.interests, limits)
             .await?;
         let from = snapshot.log.tail;
-        self.handoff = Handoff::new(from, snapshot.log.link, live);
+        self.place(from, snapshot.log.link, live);
         let reason = match answer {
             Answer::Reset(reason) => Some(reason),
             Answer::Started | Answer::Resumed => None,
@@ -548,6 +549,13 @@ impl Subscription {
             truncated: snapshot.truncated,
         }));
         Ok(())
+    }
+
+    fn place(&mut self, from: Offset, link: Link, live: Live) {
+        self.handoff = Handoff::new(from, link, live);
+        if live == Live::Wanted {
+            self.around.log.await_tail(self.seat_id, from);
+        }
     }
 
     fn entry(&self, mut snapshot: store::SessionSnapshot) -> SnapshotEntry {
