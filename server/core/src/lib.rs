@@ -20,3 +20,6 @@ pub mod window;
 pub mod handoff;
 pub mod subscription;
 pub mod hub;
+
+#[cfg(test)]
+mod testing;

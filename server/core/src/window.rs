@@ -160,7 +160,8 @@ impl Window {
             visited: 0,
         };
         let mut bytes = 0;
-        for event in self.candidates(interests, from, until) {
+        let (candidates, until) = self.candidates(interests, from, until);
+        for event in candidates {
             found.visited += 1;
             if !interests.want(&event.routing, event.family) {
                 continue;
@@ -180,40 +181,35 @@ impl Window {
         Some(found)
     }
 
-    /// The slots worth looking at: by session where few sessions are wanted, all in the range otherwise.
+    /// The slots worth looking at: by session where few sessions are wanted, all in the range otherwise. And how far they reach,
+    /// which is less than `until` where a session has more of them than one frame can take.
     fn candidates<'a>(
         &'a self,
         interests: &Interests,
         from: Offset,
-        until: Offset,
-    ) -> Box<dyn Iterator<Item = &'a Event> + 'a> {
+        mut until: Offset,
+    ) -> (Box<dyn Iterator<Item = &'a Event> + 'a>, Offset) {
         let slot = |offset: Offset| {
             self.slots
                 .get(usize::try_from(offset.0 - self.start.0).unwrap_or(usize::MAX))
         };
         let Some(sessions) = interests.single_sessions() else {
             let skip = usize::try_from(from.0 - self.start.0).unwrap_or(usize::MAX);
-            return Box::new(
-                self.slots
-                    .iter()
-                    .skip(skip)
-                    .take_while(move |event| event.offset < until),
-            );
+            let all = self.slots.iter().skip(skip);
+            return (Box::new(all.take_while(move |event| event.offset < until)), until);
         };
-        let mut offsets: Vec<Offset> = sessions
-            .into_iter()
-            .filter_map(|session| self.postings.get(session))
-            .flat_map(|posting| {
-                let begin = posting.partition_point(|offset| *offset < from);
-                posting
-                    .range(begin..)
-                    .copied()
-                    .take_while(|offset| *offset < until)
-                    .take(limits::FRAME_EVENTS_MAX + 1)
-            })
-            .collect();
+        let mut offsets: Vec<Offset> = Vec::new();
+        for posting in sessions.into_iter().filter_map(|session| self.postings.get(session)) {
+            let begin = posting.partition_point(|offset| *offset < from);
+            // Not looked at is not read: the range ends where the first session was left.
+            until = posting
+                .get(begin + limits::FRAME_EVENTS_MAX + 1)
+                .map_or(until, |beyond| until.min(*beyond));
+            offsets.extend(posting.range(begin..).take_while(|offset| **offset < until));
+        }
         offsets.sort_unstable();
-        Box::new(offsets.into_iter().filter_map(slot))
+        let within = offsets.into_iter().take_while(move |offset| *offset < until);
+        (Box::new(within.filter_map(slot)), until)
     }
 
     fn trim_one(&mut self) -> bool {

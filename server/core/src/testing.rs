@@ -1,0 +1,144 @@
+//! What the core's tests build their worlds from.
+//!
+//! Believe this: every wait of a test goes through [`within`], so a hang is a failure and not a timeout of the whole run.
+
+pub(crate) mod rig;
+pub(crate) mod watched;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::event::{Draft, Event, Family, ItemKey, ItemStep, Kind, Routing, SessionRef, SessionStep};
+use crate::id::{EventId, SessionId, TenantId, WriterId};
+use crate::interest::{Detail, Interest, Interests, Selector};
+use crate::link::Link;
+use crate::offset::{Index, Offset};
+
+/// Kinds of the contract, one of each family that the tests speak of.
+pub(crate) const OPENED: Kind = Kind(20);
+pub(crate) const MESSAGE: Kind = Kind(70);
+pub(crate) const TOOL: Kind = Kind(90);
+pub(crate) const ASK: Kind = Kind(100);
+
+/// Longer than any test takes; real time, so that it ends a hang whatever the test's own clock says.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits, but not for ever.
+pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it does not hang")
+}
+
+thread_local! {
+    static AT_EVERY_LOCK: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Runs `body`, and `hook` whenever this thread is about to take a lock of a log in it; not within the hook itself.
+pub(crate) fn at_every_lock<T>(hook: Rc<dyn Fn()>, body: impl FnOnce() -> T) -> T {
+    AT_EVERY_LOCK.set(Some(hook));
+    let result = body();
+    AT_EVERY_LOCK.set(None);
+    result
+}
+
+/// A log is about to take one of its locks.
+pub(crate) fn point() {
+    if let Some(hook) = AT_EVERY_LOCK.take() {
+        hook();
+        AT_EVERY_LOCK.set(Some(hook));
+    }
+}
+
+pub(crate) fn tenant(text: &str) -> TenantId {
+    TenantId::parse(text).unwrap()
+}
+
+pub(crate) fn session(text: &str) -> SessionId {
+    SessionId::parse(text).unwrap()
+}
+
+pub(crate) fn writer(text: &str) -> WriterId {
+    WriterId::parse(text).unwrap()
+}
+
+/// One session, and nothing below it.
+pub(crate) fn only(id: &str) -> Selector {
+    Selector::Session(session(id))
+}
+
+/// Interests without a family filter.
+pub(crate) fn interests<const N: usize>(list: [(Selector, Detail); N]) -> Interests {
+    let list = list
+        .into_iter()
+        .map(|(selector, detail)| Interest::new(selector, detail));
+    Interests::new(list.collect()).unwrap()
+}
+
+/// The link before an offset in the logs that [`event`] makes.
+pub(crate) fn link_before(offset: Offset) -> Link {
+    Link(offset.0 * 7 + 1000)
+}
+
+/// Where a session stands: project `/p` of vendor `v`, without parents.
+pub(crate) fn routing(id: &str) -> Arc<Routing> {
+    Arc::new(Routing {
+        session: session(id),
+        project: "/p".into(),
+        vendor: "v".into(),
+        ancestors: Box::default(),
+    })
+}
+
+/// An event of a log whose links are [`link_before`].
+pub(crate) fn event(offset: u64, routing: &Arc<Routing>, kind: Kind) -> Event {
+    let offset = Offset(offset);
+    Event {
+        offset,
+        index: Index(offset.0),
+        routing: routing.clone(),
+        kind,
+        family: kind.family().unwrap(),
+        item: None,
+        item_step: None,
+        has_raw: false,
+        link: link_before(offset.next()),
+        bytes: Bytes::from(format!("{}@{offset}", routing.session)),
+    }
+}
+
+/// The same, naming an item.
+pub(crate) fn item_event(offset: u64, routing: &Arc<Routing>, item: &str, step: ItemStep) -> Event {
+    Event {
+        item: Some(ItemKey::of(item)),
+        item_step: Some(step),
+        ..event(offset, routing, MESSAGE)
+    }
+}
+
+/// A plain message event of a session, with a body that is its own.
+pub(crate) fn draft(id: &str) -> Draft {
+    draft_of(SessionRef::Id(session(id)), MESSAGE)
+}
+
+/// An event of this kind.
+pub(crate) fn draft_of(session: SessionRef, kind: Kind) -> Draft {
+    let event_id = EventId::random();
+    Draft {
+        session,
+        opens: None,
+        body: Bytes::copy_from_slice(event_id.as_str().as_bytes()),
+        event_id,
+        dedupe: None,
+        kind,
+        family: kind.family().unwrap_or(Family::Vendor),
+        life: None,
+        item: None,
+        item_step: None,
+        session_step: SessionStep::None,
+        raw: None,
+    }
+}

@@ -1,0 +1,259 @@
+//! A whole hub's core on a store in memory and a clock that stands still: appender, log, subscriptions.
+//!
+//! Believe this: the runtime of a test has one thread, so what is queued without waiting in between is one commit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::appender::committer::Committer;
+use crate::appender::{Append, Appender, Claim, Condition, DeltaDraft, Error, Outcome, Pending};
+use crate::clock::Manual;
+use crate::event::{Draft, ItemKey, ItemStep, SessionRef};
+use crate::interest::Interests;
+use crate::log::Log;
+use crate::offset::Time;
+use crate::resume_token::{KeyId, Keyring, ResumeKey};
+use crate::store::memory::Memory;
+use crate::store::suite::PlainEncode;
+use crate::store::{LogRow, Store, Stored};
+use crate::subscription::frame::{ClosingReason, Frame, Sent};
+use crate::subscription::start::{OnGap, Start};
+use crate::subscription::{self, Request, Subscription, Surroundings};
+use crate::testing::watched::{Watch, Watched};
+use crate::testing::{draft, session, tenant, within, writer};
+use crate::window::Budget;
+use crate::window::deltas::Channel;
+
+type End = watch::Sender<Option<(ClosingReason, Option<Duration>)>>;
+
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+pub(crate) struct Rig {
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) clock: Arc<Manual>,
+    pub(crate) appender: Appender,
+    pub(crate) log: Arc<Log>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) draining: End,
+    pub(crate) credential: End,
+    pub(crate) committer: JoinSet<()>,
+}
+
+impl Rig {
+    /// With room for everything in the window.
+    pub(crate) async fn new() -> Rig {
+        Rig::with_window(1 << 30).await
+    }
+
+    pub(crate) async fn with_window(bytes: usize) -> Rig {
+        Rig::over(Memory::new(Arc::new(PlainEncode)), bytes).await
+    }
+
+    /// Another process over the same store.
+    pub(crate) async fn beside(first: &Rig) -> Rig {
+        Rig::over(first.memory.clone(), 1 << 30).await
+    }
+
+    async fn over(memory: Arc<Memory>, bytes: usize) -> Rig {
+        let watch = Arc::new(Watch::default());
+        let store: Arc<dyn Store> = Arc::new(Watched {
+            inner: memory.clone(),
+            watch: watch.clone(),
+        });
+        let clock = Manual::starting_at(Time(1_000_000));
+        let (appender, committer) = Committer::new(store.clone(), Arc::new(PlainEncode), clock.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(committer.run());
+        let row = store.open_log(&tenant("t")).await.unwrap();
+        let key = ResumeKey {
+            id: KeyId(1),
+            secret: Some([7; 32]),
+            mints_from: Time(0),
+        };
+        Rig {
+            log: Arc::new(Log::new(row, store, Budget::new(bytes))),
+            memory,
+            watch,
+            clock,
+            appender,
+            keyring: Arc::new(Keyring::new(&[key], Time(0)).unwrap()),
+            draining: watch::Sender::new(None),
+            credential: watch::Sender::new(None),
+            committer: tasks,
+        }
+    }
+
+    /// The log's row as the store has it now.
+    pub(crate) async fn row(&self) -> LogRow {
+        self.memory.open_log(&tenant("t")).await.unwrap()
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.watch.commits.load(Ordering::Relaxed)
+    }
+
+    /// Queues a call.
+    pub(crate) async fn queue(&self, claim: Option<&Claim>, appends: Vec<Append>) -> Pending<Vec<Outcome>> {
+        let call = self.appender.append(self.log.clone(), claim.cloned(), appends);
+        within(call).await.unwrap()
+    }
+
+    /// Appends and waits for the answer.
+    pub(crate) async fn append(&self, claim: Option<&Claim>, appends: Vec<Append>) -> Result<Vec<Outcome>, Error> {
+        let pending = self.queue(claim, appends).await;
+        within(pending).await.unwrap()
+    }
+
+    /// Stores drafts of nobody's in one commit, and tells where.
+    pub(crate) async fn store<const N: usize>(&self, drafts: [Draft; N]) -> [Stored; N] {
+        let outcomes = self.append(None, drafts.map(append).into()).await.unwrap();
+        let places: Vec<_> = outcomes.iter().map(stored).collect();
+        places.try_into().unwrap()
+    }
+
+    /// Opens a writer.
+    pub(crate) async fn open(&self, id: &str) -> Claim {
+        let opening = self.appender.open_writer(self.log.clone(), writer(id), Vec::new());
+        let grant = within(opening).await.unwrap();
+        Claim {
+            writer: writer(id),
+            fence: grant.fence,
+        }
+    }
+
+    /// Queues one fragment of a message and waits until it went through the committer.
+    pub(crate) async fn delta(&self, id: &str, item: &str, at: u64, text: &'static str) {
+        let delta = delta(id, item, at, text);
+        within(self.appender.deltas(self.log.clone(), None, vec![delta]))
+            .await
+            .unwrap();
+        self.settle().await;
+    }
+
+    /// Waits until everything that was queued before is done.
+    pub(crate) async fn settle(&self) {
+        self.append(None, Vec::new()).await.unwrap();
+    }
+
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            log: self.log.clone(),
+            clock: self.clock.clone(),
+            keyring: self.keyring.clone(),
+            draining: self.draining.subscribe(),
+            credential: self.credential.subscribe(),
+        }
+    }
+
+    pub(crate) async fn subscribe(&self, request: Request) -> Subscription {
+        self.try_subscribe(request).await.unwrap()
+    }
+
+    pub(crate) async fn try_subscribe(&self, request: Request) -> Result<Subscription, subscription::Error> {
+        within(Subscription::open(self.surroundings(), request)).await
+    }
+
+    /// The resume token of a frame.
+    pub(crate) fn token(&self, sent: &Sent) -> String {
+        self.keyring.mint(&tenant("t"), &sent.place)
+    }
+}
+
+pub(crate) fn request(start: Start, interests: &Interests) -> Request {
+    Request {
+        start,
+        interests: interests.clone(),
+        on_gap: OnGap::default(),
+        include_raw: false,
+        stop_when_closed: false,
+        linger: Duration::ZERO,
+        heartbeat: HEARTBEAT,
+        frame_bytes: 1 << 20,
+        replay_events: 1000,
+    }
+}
+
+/// An append of nobody's.
+pub(crate) fn append(draft: Draft) -> Append {
+    seq(0, draft)
+}
+
+/// A writer's append of this number.
+pub(crate) fn seq(seq: u64, draft: Draft) -> Append {
+    Append {
+        seq,
+        condition: Condition::Always,
+        draft: Ok(Box::new(draft)),
+    }
+}
+
+/// Where it was stored.
+pub(crate) fn stored(outcome: &Outcome) -> Stored {
+    let Outcome::Stored { stored, .. } = outcome else {
+        panic!("it was not stored: {outcome:?}")
+    };
+    *stored
+}
+
+/// An event that starts or completes an item.
+pub(crate) fn item_draft(id: &str, item: &str, step: ItemStep) -> Draft {
+    Draft {
+        item: Some(ItemKey::of(item)),
+        item_step: Some(step),
+        ..draft(id)
+    }
+}
+
+pub(crate) fn delta(id: &str, item: &str, at: u64, text: &'static str) -> DeltaDraft {
+    DeltaDraft {
+        session: SessionRef::Id(session(id)),
+        item: ItemKey::of(item),
+        item_id: item.into(),
+        channel: Channel::Message,
+        at,
+        text: text.into(),
+        body: format!("{item}@{at}:{text}").into(),
+    }
+}
+
+/// The next frame, which must come without anything else happening.
+pub(crate) async fn next(subscription: &mut Subscription) -> Sent {
+    within(subscription.next()).await.expect("there is one more").unwrap()
+}
+
+/// Fails unless the stream has nothing to say now.
+pub(crate) async fn assert_silent(subscription: &mut Subscription) {
+    let mut next = Box::pin(subscription.next());
+    for _ in 0..5 {
+        let poll = futures_util::poll!(&mut next);
+        assert!(poll.is_pending(), "nothing was to be said, but it says {poll:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// All frames until the stream has caught up, that frame included.
+pub(crate) async fn until_caught_up(subscription: &mut Subscription) -> Vec<Sent> {
+    let mut frames = Vec::new();
+    loop {
+        frames.push(next(subscription).await);
+        if matches!(frames.last().unwrap().frame, Frame::CaughtUp(_)) {
+            return frames;
+        }
+    }
+}
+
+/// The offsets of all events in these frames.
+pub(crate) fn offsets<'a>(frames: impl IntoIterator<Item = &'a Sent>) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    for sent in frames {
+        if let Frame::Events { events, .. } = &sent.frame {
+            offsets.extend(events.iter().map(|event| event.offset.0));
+        }
+    }
+    offsets
+}
