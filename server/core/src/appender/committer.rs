@@ -102,16 +102,15 @@ impl Committer {
         debug!("the committer ended");
     }
 
-    async fn process(&mut self, jobs: Vec<Job>) {
+    async fn process(&mut self, mut jobs: Vec<Job>) {
         let tasks: Vec<Task> = jobs.iter().enumerate().flat_map(|(at, job)| tasks(at, job)).collect();
         let mut done = Vec::with_capacity(tasks.len());
         if !tasks.is_empty() {
             match self.commit(&jobs, &tasks).await {
-                Err(store::Error::Constraint(reason)) if tasks.len() > 1 => {
+                Err(store::Error::Constraint(reason)) => {
                     warn!(%reason, tasks = tasks.len(), "a commit broke a constraint; storing one by one");
                     for task in &tasks {
-                        let alone = self.commit(&jobs, std::slice::from_ref(task)).await;
-                        done.extend(answers(alone, std::slice::from_ref(task)));
+                        done.extend(self.commit_alone(&mut jobs, *task).await);
                     }
                 }
                 result => done.extend(answers(result, &tasks)),
@@ -138,6 +137,25 @@ impl Committer {
         }
     }
 
+    /// One task in a transaction of its own. An append that the store refuses is rejected, and consumes its seq as every rejected one
+    /// does, so that what its writer sent after it still follows.
+    async fn commit_alone(&mut self, jobs: &mut [Job], task: Task) -> Vec<Done> {
+        let tasks = std::slice::from_ref(&task);
+        let mut alone = self.commit(jobs, tasks).await;
+        if let (Err(store::Error::Constraint(reason)), Task::Append { job, append }) = (&alone, task)
+            && let Some(Job::Append { appends, .. }) = jobs.get_mut(job)
+        {
+            error!(%reason, "an event broke a constraint, which is a defect");
+            appends[append].draft = Err(Rejection {
+                refusal: Refusal::Internal,
+                message: "the hub could not store this event; it is a defect, please report it".to_owned(),
+                field: String::new(),
+            });
+            alone = self.commit(jobs, tasks).await;
+        }
+        answers(alone, tasks)
+    }
+
     /// One transaction over all logs that the tasks name. What it returns is durable and announced.
     async fn commit(&mut self, jobs: &[Job], tasks: &[Task]) -> Result<Vec<Done>, store::Error> {
         let mut transaction = self.store.begin().await?;
@@ -157,7 +175,7 @@ impl Committer {
             wanted.load(&mut *transaction, key, &mut rows).await?;
             let dedupes = wanted.dedupes(&mut *transaction, &rows).await?;
             let repeats = wanted.repeats(&mut *transaction, &rows).await?;
-            let mut decision = Decision::new(row, &rows, dedupes, &repeats, &*self.encode, self.clock.now());
+            let mut decision = Decision::new(row, &rows, dedupes, repeats, &*self.encode, self.clock.now());
             for at in own {
                 done[at] = Some(decide(&mut decision, jobs, tasks[at]));
             }
@@ -193,22 +211,19 @@ impl Committer {
         let Some(witness) = committed
             .iter()
             .find(|commit| !commit.events.is_empty())
-            .or(committed.first())
+            .or_else(|| committed.iter().find(|commit| !commit.changed.writers.is_empty()))
+            .or_else(|| committed.first())
         else {
             return Ok(());
         };
         for look in 1..=UNKNOWN_LOOKS {
-            match self.store.open_log(&witness.row.tenant).await {
-                Ok(row)
-                    if row.tail == witness.row.tail
-                        && row.link == witness.row.link
-                        && row.fence == witness.row.fence =>
-                {
-                    warn!(tail = row.tail.0, "a commit of unknown outcome did happen");
+            match self.happened(witness).await {
+                Ok(true) => {
+                    warn!(tail = witness.row.tail.0, "a commit of unknown outcome did happen");
                     return Ok(());
                 }
-                Ok(row) => {
-                    warn!(tail = row.tail.0, "a commit of unknown outcome did not happen");
+                Ok(false) => {
+                    warn!(tail = witness.row.tail.0, "a commit of unknown outcome did not happen");
                     self.cache.clear();
                     return Err(store::Error::Unavailable("the commit did not happen".into()));
                 }
@@ -220,6 +235,18 @@ impl Committer {
         }
         self.cache.clear();
         Err(store::Error::CommitUnknown)
+    }
+
+    /// Whether the log is as this commit would have left it. Tail and link do not tell where only seqs were consumed: the writers do.
+    async fn happened(&self, commit: &Committed) -> Result<bool, store::Error> {
+        let (key, writers) = (commit.row.key, &commit.changed.writers);
+        let mut transaction = self.store.begin().await?;
+        let row = transaction.lock(key).await?;
+        let ids: Vec<_> = writers.keys().cloned().collect();
+        let found = transaction.writers(key, &ids).await?;
+        Ok(same(&commit.row, &row)
+            && found.len() == ids.len()
+            && found.iter().all(|row| writers.get(&row.id) == Some(row)))
     }
 
     fn announce(&mut self, commit: Committed) {
@@ -332,14 +359,8 @@ fn answers(result: Result<Vec<Done>, store::Error>, tasks: &[Task]) -> Vec<Done>
     if error != store::Error::Full {
         error!(%error, tasks = tasks.len(), "a commit failed");
     }
-    let broken = matches!(error, store::Error::Constraint(_));
     let error = Error::from(error);
     let answer = |task: &Task| match task {
-        Task::Append { .. } if broken => Done::Append(Ok(Outcome::Rejected(Rejection {
-            refusal: Refusal::Internal,
-            message: "the hub could not store this event; it is a defect, please report it".to_owned(),
-            field: String::new(),
-        }))),
         Task::Append { .. } => Done::Append(Err(error.clone())),
         Task::Writer { .. } => Done::Writer(Err(error.clone())),
     };

@@ -54,8 +54,8 @@ pub(super) struct Decision<'a> {
     changed: Rows,
     /// Where dedupe keys of this batch were stored, before or by this decision.
     dedupes: HashMap<(SessionNumber, DedupeKey), Stored>,
-    /// Where seqs that come again were stored, as far as was found.
-    repeats: &'a HashMap<(WriterId, u64), Stored>,
+    /// Where seqs that come again were stored, before (as far as was found) or by this decision.
+    repeats: HashMap<(WriterId, u64), Stored>,
     routings: HashMap<SessionId, Arc<Routing>>,
     encode: &'a dyn Encode,
     now: Time,
@@ -66,7 +66,7 @@ impl<'a> Decision<'a> {
         log: LogRow,
         base: &'a Rows,
         dedupes: HashMap<(SessionNumber, DedupeKey), Stored>,
-        repeats: &'a HashMap<(WriterId, u64), Stored>,
+        repeats: HashMap<(WriterId, u64), Stored>,
         encode: &'a dyn Encode,
         now: Time,
     ) -> Decision<'a> {
@@ -220,7 +220,8 @@ impl<'a> Decision<'a> {
         let lineage = self.lineage(draft, known.as_ref().map(|session| &session.id))?;
         let session = known.unwrap_or_else(|| self.open_for(draft));
         let writer = claim.map(|claim| (claim.writer.clone(), seq));
-        let (session, stored) = self.place(session, draft, writer, lineage);
+        let (session, stored) = self.place(session, draft, writer.clone(), lineage);
+        self.repeats.extend(writer.map(|seq| (seq, stored)));
         if let Some(key) = draft.dedupe {
             self.dedupes.insert((session.number, key), stored);
         }
@@ -262,12 +263,8 @@ impl<'a> Decision<'a> {
             return Ok(None);
         };
         let Some(parent) = &facts.parent else { return Ok(None) };
-        let parent = self.open_session(parent);
-        let named = match &draft.session {
-            SessionRef::Id(id) => Some(id),
-            SessionRef::Key(_) => own,
-        };
-        if named.is_some_and(|own| *own == parent.id || parent.ancestors.contains(own)) {
+        // Before anything is opened: a refused event leaves nothing behind.
+        if self.is_own(parent, draft, own) {
             let message = "a session cannot be its own ancestor; name another parent".to_owned();
             return Err(Rejection {
                 refusal: Refusal::InvalidField,
@@ -275,12 +272,24 @@ impl<'a> Decision<'a> {
                 field: "parent_session".to_owned(),
             });
         }
+        let parent = self.open_session(parent);
         Ok(Some(
             std::iter::once(parent.id)
                 .chain(parent.ancestors)
                 .take(limits::SESSION_DEPTH_MAX)
                 .collect(),
         ))
+    }
+
+    /// Whether a parent is the draft's session itself, under any of its names, or lies below it.
+    fn is_own(&self, parent: &SessionRef, draft: &Draft, own: Option<&SessionId>) -> bool {
+        let opens = |key: &SessionKey| draft.opens.as_ref() == Some(key);
+        let same_name = *parent == draft.session || matches!(parent, SessionRef::Key(key) if opens(key));
+        let below = |own: &SessionId| {
+            self.session(parent)
+                .is_some_and(|parent| parent.id == *own || parent.ancestors.contains(own))
+        };
+        same_name || own.is_some_and(below)
     }
 
     /// Opens the session of a draft, with an event of the hub's own where the draft is not that event.
