@@ -9,6 +9,7 @@
 //! next < tail, before the window, live     --> FellBehind, then as below
 //! next < tail, before the window           --> Read from the store
 //! next = tail, first time                  --> CaughtUp
+//! next > tail                              --> Wait
 //! next = tail, texts not in step           --> SyncTexts
 //! next = tail, fragments due               --> ReadDeltas
 //! otherwise                                --> Wait
@@ -133,6 +134,10 @@ impl Handoff {
         if self.phase == Phase::Replay {
             self.phase = Phase::Live;
             return Step::CaughtUp(self.next);
+        }
+        if self.next > tail {
+            // Begun where the store is, a moment before it is announced: an item may have ended there that still counts as open.
+            return Step::Wait;
         }
         match self.fragments {
             Fragments::Unsynced => Step::SyncTexts,

@@ -147,6 +147,11 @@ impl Log {
         lock(&self.index).enter(interests)
     }
 
+    /// Wakes a seat once `place` was announced, if it was not yet.
+    pub(crate) fn await_tail(&self, seat: SeatId, place: Offset) {
+        lock(&self.index).await_tail(seat, place);
+    }
+
     pub(crate) fn leave(&self, seat: SeatId, interests: &Interests) {
         lock(&self.index).leave(seat, interests);
     }
@@ -157,5 +162,8 @@ impl Log {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Between two locks is where the order of things matters: the handoff's model test lets all others run here.
+    #[cfg(test)]
+    crate::testing::point();
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,1 +1,9 @@
-//! Tests.
+//! The handoff alone, then in small worlds that are walked whole.
+
+mod client;
+mod explorer;
+mod model;
+mod steps;
+mod stream;
+mod world;
+mod worlds;

@@ -95,6 +95,8 @@ pub struct InterestIndex {
     vendors: HashMap<String, Vec<Entry>>,
     sessions: HashMap<SessionId, Vec<Entry>>,
     subtrees: HashMap<SessionId, Vec<Entry>>,
+    /// Seats that stand ahead of the tail, and where. Empty but for the moment between a commit and its announcement.
+    ahead: Vec<(SeatId, Offset)>,
     /// Reused between batches; empty outside of a method.
     woken: Vec<SeatId>,
 }
@@ -113,6 +115,7 @@ impl InterestIndex {
             vendors: HashMap::new(),
             sessions: HashMap::new(),
             subtrees: HashMap::new(),
+            ahead: Vec::new(),
             woken: Vec::new(),
         }
     }
@@ -167,6 +170,7 @@ impl InterestIndex {
     /// Gives a seat back. Lists that become empty go away with it.
     pub fn leave(&mut self, seat: SeatId, interests: &Interests) {
         self.seats.remove(&seat);
+        self.ahead.retain(|(id, _)| *id != seat);
         for interest in interests {
             match &interest.selector {
                 Selector::All => self.all.retain(|entry| entry.seat != seat),
@@ -175,6 +179,14 @@ impl InterestIndex {
                 Selector::Session(session) => forget(&mut self.sessions, session, seat),
                 Selector::Subtree(session) => forget(&mut self.subtrees, session, seat),
             }
+        }
+    }
+
+    /// Wakes a seat once the tail has come to `place`, whoever receives what lies before it. For a subscriber that begins where the
+    /// store already is: it knows events that the open items do not know of yet.
+    pub fn await_tail(&mut self, seat: SeatId, place: Offset) {
+        if place > self.tail {
+            self.ahead.push((seat, place));
         }
     }
 
@@ -210,11 +222,17 @@ impl InterestIndex {
         }
         self.tail = tail;
         self.link = link;
+        woken.extend(
+            self.ahead
+                .extract_if(.., |(_, place)| *place <= tail)
+                .map(|(seat, _)| seat),
+        );
         self.wake_once(woken);
     }
 
     /// Moves the tail past events that this process did not see, which may be anybody's.
     pub fn publish_unseen(&mut self, tail: Offset, link: Link) {
+        self.ahead.retain(|(_, place)| *place > tail);
         for seat in self.seats.values() {
             seat.due.store(tail.0, Ordering::Relaxed);
             seat.wake();
@@ -280,3 +298,6 @@ fn forget<K: Hash + Eq>(lists: &mut HashMap<K, Vec<Entry>>, key: &K, seat: SeatI
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

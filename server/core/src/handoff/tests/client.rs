@@ -1,0 +1,129 @@
+//! What a client of the model has, and what it demands of every frame.
+//!
+//! Believe this: it knows the whole truth, so it notices at once what a real client would notice late or never.
+
+use crate::event::Event;
+use crate::handoff::tests::world::{Truth, parse};
+use crate::offset::Offset;
+use crate::testing::link_before;
+use crate::window::deltas::ItemText;
+
+/// A frame of the model's streams.
+#[derive(Debug)]
+pub(super) enum Told<'a> {
+    /// The stream begins here; everything before is in a snapshot, or not asked for.
+    Begins(Offset),
+    Events(Offset, Offset, &'a [Event]),
+    Heartbeat(Offset, Offset),
+    CaughtUp(Offset),
+    FellBehind(u64),
+    Deltas(&'a [bytes::Bytes]),
+    Text(&'a ItemText),
+}
+
+/// What an application has after some frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    /// All before it is accounted for; none before the first frame.
+    pub(super) until: Option<Offset>,
+    /// Bytes of each item's text.
+    pub(super) have: Vec<u64>,
+    /// Whether it was told that it has caught up, and not since that it fell behind.
+    pub(super) caught_up: bool,
+}
+
+impl Client {
+    pub(super) fn new(truth: &Truth) -> Client {
+        Client {
+            until: None,
+            have: vec![0; truth.items.len()],
+            caught_up: false,
+        }
+    }
+
+    /// Takes one frame, whose resume token names `place`.
+    pub(super) fn take(&mut self, truth: &Truth, told: &Told<'_>, place: (Offset, crate::link::Link)) {
+        match told {
+            Told::Begins(from) => {
+                self.until = Some(*from);
+                self.caught_up = false;
+            }
+            Told::Events(from, until, events) => {
+                self.account(*from, *until);
+                let got: Vec<_> = events.iter().map(|event| event.offset).collect();
+                let wanted: Vec<_> = truth.wanted(*from, *until).collect();
+                assert_eq!(got, wanted, "ordered, unique, announced: events of [{from}, {until})");
+                let links = |event: &Event| event.link == link_before(event.offset.next());
+                assert!(events.iter().all(links));
+            }
+            Told::Heartbeat(from, until) => {
+                self.account(*from, *until);
+                assert_eq!(
+                    truth.wanted(*from, *until).count(),
+                    0,
+                    "a heartbeat covers nothing that is wanted"
+                );
+            }
+            Told::CaughtUp(tail) => {
+                assert_eq!(Some(*tail), self.until, "caught up means everything was told");
+                self.caught_up = true;
+            }
+            Told::FellBehind(by) => {
+                assert!(*by > 0 && self.caught_up, "only who was there can fall behind");
+                self.caught_up = false;
+            }
+            Told::Deltas(messages) => messages.iter().for_each(|message| self.extend(truth, message)),
+            Told::Text(text) => self.replace(truth, text),
+        }
+        let (next, link) = place;
+        let until = self.until.expect("a stream begins with its beginning");
+        assert!(next >= until, "the resume token covers this frame and all before it");
+        assert_eq!(
+            truth.wanted(until, next).count(),
+            0,
+            "the resume token covers nothing after"
+        );
+        assert_eq!(link, link_before(next), "resumable: the link before {next}");
+    }
+
+    fn account(&mut self, from: Offset, until: Offset) {
+        assert_eq!(
+            Some(from),
+            self.until,
+            "announced: a batch begins where the last one ended"
+        );
+        assert!(until >= from, "ordered: offsets only grow");
+        self.until = Some(until);
+    }
+
+    fn extend(&mut self, truth: &Truth, message: &[u8]) {
+        let (item, at, length) = parse(message);
+        self.check_open(truth, item);
+        assert_eq!(
+            at, self.have[item],
+            "a fragment fits what the client has of item {item}"
+        );
+        self.have[item] += length;
+    }
+
+    fn replace(&mut self, truth: &Truth, text: &ItemText) {
+        let item: usize = text.item_id.parse().unwrap();
+        self.check_open(truth, item);
+        let so_far = text.text.as_ref().expect("the hub has the text");
+        let whole = truth.items[item].text.as_bytes();
+        assert!(whole.starts_with(so_far), "a text is a prefix of the truth");
+        assert!(so_far.len() as u64 >= self.have[item], "a text never grows shorter");
+        self.have[item] = so_far.len() as u64;
+    }
+
+    fn check_open(&self, truth: &Truth, item: usize) {
+        let until = self.until.unwrap();
+        let item = &truth.items[item];
+        assert!(item.wanted, "only what is wanted");
+        assert!(item.started < until, "nothing of an item before its start");
+        assert!(
+            item.completed.is_none_or(|end| end >= until),
+            "nothing of an item after its end"
+        );
+    }
+}

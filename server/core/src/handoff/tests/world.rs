@@ -1,0 +1,159 @@
+//! A small world: what happens in it, and what is true of it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::event::{Event, ItemKey, ItemStep, Routing};
+use crate::interest::Interests;
+use crate::limits;
+use crate::offset::Offset;
+use crate::testing::{MESSAGE, OPENED, event, item_event, routing, session};
+use crate::window::deltas::{Channel, Delta};
+
+/// What the appender does next.
+#[derive(Debug)]
+pub(super) enum Act {
+    /// Commits these events and announces them.
+    Batch(Range<u64>),
+    /// Another process committed these; this one finds out.
+    Unseen(Range<u64>),
+    /// A fragment comes.
+    Delta(Delta),
+}
+
+/// One item's life.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) started: Offset,
+    pub(super) completed: Option<Offset>,
+    pub(super) text: String,
+    pub(super) wanted: bool,
+    routing: Arc<Routing>,
+}
+
+/// Everything that happens, known beforehand.
+#[derive(Debug)]
+pub(super) struct Truth {
+    pub(super) events: Vec<Event>,
+    pub(super) items: Vec<Item>,
+    pub(super) acts: Vec<Act>,
+    pub(super) interests: Interests,
+}
+
+impl Truth {
+    /// Nothing yet, for a subscriber of these interests. Session `a` is theirs, `b` is not.
+    pub(super) fn new(interests: Interests) -> Truth {
+        Truth {
+            events: Vec::new(),
+            items: Vec::new(),
+            acts: Vec::new(),
+            interests,
+        }
+    }
+
+    /// The offsets of `[from, until)` that the subscriber wants.
+    pub(super) fn wanted(&self, from: Offset, until: Offset) -> impl Iterator<Item = Offset> {
+        let range = from.0.min(until.0) as usize..until.0 as usize;
+        self.events[range]
+            .iter()
+            .filter(|event| self.wants(event))
+            .map(|event| event.offset)
+    }
+
+    pub(super) fn wants(&self, event: &Event) -> bool {
+        self.interests.want(&event.routing, event.family)
+    }
+
+    /// One commit. Each event is a session and, where it does something to an item, `+` or `-` and the item's number.
+    pub(super) fn batch<const N: usize>(mut self, events: [&str; N]) -> Truth {
+        let range = self.write(events);
+        self.acts.push(Act::Batch(range));
+        self
+    }
+
+    /// One commit of another process.
+    pub(super) fn unseen<const N: usize>(mut self, events: [&str; N]) -> Truth {
+        let range = self.write(events);
+        self.acts.push(Act::Unseen(range));
+        self
+    }
+
+    /// A fragment that continues an item's text.
+    pub(super) fn delta(self, item: usize, text: &str) -> Truth {
+        self.sized(item, text, 0)
+    }
+
+    /// The same in a message so large that the window holds one at a time.
+    pub(super) fn big_delta(self, item: usize, text: &str) -> Truth {
+        self.sized(item, text, limits::DELTA_WINDOW_BYTES_MAX / 2 + 1)
+    }
+
+    fn sized(mut self, number: usize, text: &str, size: usize) -> Truth {
+        let item = &mut self.items[number];
+        let at = item.text.len() as u64;
+        let mut message = format!("{number}@{at}+{};", text.len()).into_bytes();
+        message.resize(message.len().max(size), b' ');
+        item.text.push_str(text);
+        self.acts.push(Act::Delta(Delta {
+            session: item.routing.session.clone(),
+            item: ItemKey::of(&number.to_string()),
+            item_id: number.to_string().into(),
+            channel: Channel::Message,
+            at,
+            text: Bytes::copy_from_slice(text.as_bytes()),
+            message: message.into(),
+        }));
+        self
+    }
+
+    fn write<const N: usize>(&mut self, events: [&str; N]) -> Range<u64> {
+        let first = self.events.len() as u64;
+        for text in events {
+            let offset = self.events.len() as u64;
+            let id = &text[..1];
+            // Session `b` lies elsewhere in every respect, so that no selector of `a`'s finds it.
+            let routing = match id {
+                "a" => routing("a"),
+                _ => Arc::new(Routing {
+                    session: session(id),
+                    project: "/elsewhere".into(),
+                    vendor: "other".into(),
+                    ancestors: Box::default(),
+                }),
+            };
+            let written = match (text.get(1..2), text.get(2..)) {
+                (Some("+"), Some(number)) => {
+                    assert_eq!(number.parse(), Ok(self.items.len()), "items start in order");
+                    let written = item_event(offset, &routing, number, ItemStep::Started);
+                    self.items.push(Item {
+                        started: Offset(offset),
+                        completed: None,
+                        text: String::new(),
+                        wanted: self.wants(&written),
+                        routing,
+                    });
+                    written
+                }
+                (Some("-"), Some(number)) => {
+                    self.items[number.parse::<usize>().unwrap()].completed = Some(Offset(offset));
+                    item_event(offset, &routing, number, ItemStep::Completed)
+                }
+                _ if offset == 0 => event(offset, &routing, OPENED),
+                _ => event(offset, &routing, MESSAGE),
+            };
+            self.events.push(written);
+        }
+        first..self.events.len() as u64
+    }
+}
+
+/// Item, place and length of a fragment's message.
+pub(super) fn parse(message: &[u8]) -> (usize, u64, u64) {
+    let end = message.iter().position(|byte| *byte == b';').unwrap();
+    let text = std::str::from_utf8(&message[..end]).unwrap();
+    let (item, rest) = text.split_once('@').unwrap();
+    let (at, length) = rest.split_once('+').unwrap();
+    (item.parse().unwrap(), at.parse().unwrap(), length.parse().unwrap())
+}
