@@ -27,12 +27,14 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Runs it for all rows, given one after the other; nothing for none.
-    pub(super) async fn execute(self, connection: &impl ConnectionTrait, values: Vec<Value>) -> Result<(), Error> {
+    /// Runs it for all rows, given one after the other; nothing for none. Gives how many rows were written.
+    pub(super) async fn execute(self, connection: &impl ConnectionTrait, values: Vec<Value>) -> Result<u64, Error> {
+        let mut written = 0;
         for statement in self.statements(connection, values) {
-            connection.execute_raw(statement).await.map_err(error::of)?;
+            let done = connection.execute_raw(statement).await.map_err(error::of)?;
+            written += done.rows_affected();
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Runs it for all rows and gathers what it returns.

@@ -2,7 +2,7 @@
 //!
 //! Believe this: `session_ancestors` says the same as the rows' own lists of ancestors, and is changed with them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bellboard_core::event::Routing;
@@ -19,7 +19,7 @@ use super::place::signed;
 use super::rows::{Rows, filled, lists};
 use super::session_row::{LIVE, NO_ANCESTORS, id, ids, key_hash, model, push, session as of_row};
 
-/// Leaves alone, and does not return, a session whose identity or lineage changed: that is rare, and setting an indexed column costs
+/// Leaves alone, and does not count, a session whose identity or lineage changed: that is rare, and setting an indexed column costs
 /// a page of its index even when its value stays.
 const WRITE: Rows = Rows {
     before: "INSERT INTO sessions (number,log,id,key_hash,key_vendor,key_installation,key_project,key_native,ancestors,life,\
@@ -31,7 +31,7 @@ const WRITE: Rows = Rows {
             next_index=excluded.next_index,last_offset=excluded.last_offset,updated=excluded.updated,closed=excluded.closed \
             WHERE sessions.id=excluded.id AND sessions.key_hash IS NOT DISTINCT FROM excluded.key_hash AND \
             sessions.ancestors=excluded.ancestors AND sessions.opened_offset=excluded.opened_offset AND \
-            sessions.created=excluded.created RETURNING number",
+            sessions.created=excluded.created",
 };
 
 const WRITE_ANCESTORS: Rows = Rows {
@@ -46,18 +46,15 @@ pub(super) async fn write(connection: &impl ConnectionTrait, log: LogKey, sessio
     for session in sessions {
         models.push(model(log, session)?);
     }
-    let left = write_most(connection, &models).await?;
-    if !left.is_empty() {
-        for model in models.iter().filter(|model| left.contains(&model.number)) {
-            change_identity(connection, model).await?;
-        }
-        let again: Vec<_> = models
-            .iter()
-            .filter(|model| left.contains(&model.number))
-            .cloned()
-            .collect();
-        let left = write_most(connection, &again).await?;
-        if !left.is_empty() {
+    let values = || {
+        let mut values = Vec::with_capacity(models.len() * WRITE.columns);
+        models.iter().cloned().for_each(|model| push(&mut values, model));
+        values
+    };
+    let all = models.len() as u64;
+    if WRITE.execute(connection, values()).await? < all {
+        change_identities(connection, &models).await?;
+        if WRITE.execute(connection, values()).await? < all {
             return Err(error::corrupt("a session's row does not take its identity"));
         }
     }
@@ -65,20 +62,8 @@ pub(super) async fn write(connection: &impl ConnectionTrait, log: LogKey, sessio
     for model in &models {
         ancestors.extend(ancestor_rows(model)?);
     }
-    WRITE_ANCESTORS.execute(connection, ancestors).await
-}
-
-/// Writes these rows and gives the numbers of those that [`WRITE`] left alone.
-async fn write_most(connection: &impl ConnectionTrait, models: &[session::Model]) -> Result<HashSet<i64>, Error> {
-    let mut left: HashSet<i64> = models.iter().map(|model| model.number).collect();
-    let mut values = Vec::with_capacity(models.len() * WRITE.columns);
-    for model in models {
-        push(&mut values, model.clone());
-    }
-    for row in WRITE.query(connection, values).await? {
-        left.remove(&row.try_get_by_index(0).map_err(error::of)?);
-    }
-    Ok(left)
+    WRITE_ANCESTORS.execute(connection, ancestors).await?;
+    Ok(())
 }
 
 fn ancestor_rows(model: &session::Model) -> Result<Vec<Value>, Error> {
@@ -90,14 +75,40 @@ fn ancestor_rows(model: &session::Model) -> Result<Vec<Value>, Error> {
     Ok(values)
 }
 
-/// Sets what [`WRITE`] does not set in a row that is there.
-async fn change_identity(connection: &impl ConnectionTrait, model: &session::Model) -> Result<(), Error> {
+/// Sets what [`WRITE`] does not set, in the rows where it differs.
+async fn change_identities(connection: &impl ConnectionTrait, models: &[session::Model]) -> Result<(), Error> {
+    let numbers: Vec<i64> = models.iter().map(|model| model.number).collect();
+    let mut before = HashMap::with_capacity(models.len());
+    for list in lists(&numbers) {
+        let found = session::Entity::find()
+            .filter(session::Column::Number.is_in(list))
+            .all(connection)
+            .await
+            .map_err(error::of)?;
+        before.extend(found.into_iter().map(|model| (model.number, model)));
+    }
+    for model in models {
+        if let Some(old) = before.get(&model.number)
+            && identity(old) != identity(model)
+        {
+            change_identity(connection, old, model).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What [`WRITE`] compares.
+fn identity(model: &session::Model) -> (&str, Option<&[u8]>, &str, i64, i64) {
+    let key = model.key_hash.as_deref();
+    (&model.id, key, &model.ancestors, model.opened_offset, model.created)
+}
+
+async fn change_identity(
+    connection: &impl ConnectionTrait,
+    old: &session::Model,
+    model: &session::Model,
+) -> Result<(), Error> {
     use session::Column;
-    let old = session::Entity::find_by_id(model.number)
-        .one(connection)
-        .await
-        .map_err(error::of)?
-        .ok_or_else(|| error::corrupt("a session's row is gone within one transaction"))?;
     let ids = ids(&old.ancestors)?;
     let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
     for list in lists(&ids) {

@@ -27,6 +27,7 @@ use super::entity::log;
 use super::open::{self, Options, Role};
 use super::place::{Direction, LOGS_MAX, Range};
 use super::transaction::Transaction;
+use super::writers::Numbers;
 use super::{api_keys::ApiKeys, count, error, event_rows, read, resume_keys, sessions, snapshot};
 
 /// All logs of all tenants, in one file. Dropped, it stops its own task and lets go of the file once running statements have ended.
@@ -37,6 +38,7 @@ pub struct Sqlite {
     readers: DatabaseConnection,
     encode: Arc<dyn Encode>,
     checkpointer: Checkpointer,
+    numbers: Arc<Numbers>,
 }
 
 impl Sqlite {
@@ -56,6 +58,7 @@ impl Sqlite {
             readers,
             encode,
             checkpointer,
+            numbers: Arc::default(),
         })
     }
 
@@ -184,7 +187,7 @@ impl Store for Sqlite {
 
     async fn begin(&self) -> Result<Box<dyn store::Transaction>, Error> {
         let transaction = begin_immediate(&self.writer).await?;
-        Ok(Box::new(Transaction::new(transaction)))
+        Ok(Box::new(Transaction::new(transaction, Arc::clone(&self.numbers))))
     }
 
     async fn read(&self, read: Read<'_>) -> Result<Page, Error> {

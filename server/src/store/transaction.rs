@@ -3,6 +3,8 @@
 //! Believe this: once a step of it has failed, nothing of it is ever committed. SQLite may have ended the transaction by then, and what
 //! came after would stand alone.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bellboard_core::event::DedupeKey;
 use bellboard_core::id::{SessionId, WriterId};
@@ -16,6 +18,7 @@ use super::entity::{event, log, session, writer};
 use super::place::offset;
 use super::rows::Rows;
 use super::sqlite::log_row;
+use super::writers::{Number, Numbers};
 use super::{error, sessions, write, writers};
 
 const FIND_DEDUPES: Rows = Rows {
@@ -29,11 +32,19 @@ pub(super) struct Transaction {
     inner: DatabaseTransaction,
     /// Set while a step is under way: one that was given up counts as failed.
     failed: bool,
+    numbers: Arc<Numbers>,
+    /// What may be told to `numbers` once it is committed.
+    learned: Vec<Number>,
 }
 
 impl Transaction {
-    pub(super) fn new(inner: DatabaseTransaction) -> Transaction {
-        Transaction { inner, failed: false }
+    pub(super) fn new(inner: DatabaseTransaction, numbers: Arc<Numbers>) -> Transaction {
+        Transaction {
+            inner,
+            failed: false,
+            numbers,
+            learned: Vec::new(),
+        }
     }
 
     fn step(&mut self) -> Result<&DatabaseTransaction, Error> {
@@ -91,13 +102,18 @@ impl store::Transaction for Transaction {
     }
 
     async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error> {
-        let written = write::write(self.step()?, log, changes).await;
+        let mut learned = std::mem::take(&mut self.learned);
+        let numbers = Arc::clone(&self.numbers);
+        let written = write::write(self.step()?, log, changes, &numbers, &mut learned).await;
+        self.learned = learned;
         self.done(written)
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), Error> {
         self.step()?;
-        self.inner.commit().await.map_err(error::of_commit)
+        self.inner.commit().await.map_err(error::of_commit)?;
+        self.numbers.learn(self.learned);
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use super::entity::log;
 use super::event_rows::step_number;
 use super::place::{OFFSET_MAX, place};
 use super::rows::Rows;
+use super::writers::{Number, Numbers};
 use super::{error, sessions, writers};
 
 const EVENTS: Rows = Rows {
@@ -36,7 +37,13 @@ const DEDUPES: Rows = Rows {
 };
 
 /// Writes the log's row and what changed.
-pub(super) async fn write(connection: &impl ConnectionTrait, log: &LogRow, changes: Changes) -> Result<(), Error> {
+pub(super) async fn write(
+    connection: &impl ConnectionTrait,
+    log: &LogRow,
+    changes: Changes,
+    numbers: &Numbers,
+    learned: &mut Vec<Number>,
+) -> Result<(), Error> {
     let Changes {
         events,
         sessions,
@@ -45,7 +52,7 @@ pub(super) async fn write(connection: &impl ConnectionTrait, log: &LogRow, chang
     move_tail(connection, log, &events).await?;
     check_sessions(connection, &events, &sessions).await?;
     sessions::write(connection, log.key, sessions).await?;
-    let numbers = writers::write(connection, log.key, &events, writers).await?;
+    let numbers = writers::write(connection, log.key, &events, writers, numbers, learned).await?;
     write_events(connection, log.key, &numbers, events).await
 }
 
@@ -167,5 +174,6 @@ async fn write_events(
     }
     EVENTS.execute(connection, values).await?;
     RAWS.execute(connection, raws).await?;
-    DEDUPES.execute(connection, dedupes).await
+    DEDUPES.execute(connection, dedupes).await?;
+    Ok(())
 }

@@ -4,11 +4,12 @@
 //! `seq` nobody wrote.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use bellboard_core::id::WriterId;
 use bellboard_core::offset::LogKey;
 use bellboard_core::store::{Error, EventRow, WriterRow};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Value};
 
 use super::entity::writer;
 use super::error;
@@ -17,15 +18,43 @@ use super::rows::{Rows, lists};
 const WRITERS: Rows = Rows {
     before: "INSERT INTO writers (log,id,fence,last_seq) VALUES",
     columns: 4,
-    after: "ON CONFLICT (log,id) DO UPDATE SET fence=excluded.fence,last_seq=excluded.last_seq RETURNING id,number",
+    after: "ON CONFLICT (log,id) DO UPDATE SET fence=excluded.fence,last_seq=excluded.last_seq",
 };
 
-/// Names that have no row yet. One that has keeps it: setting nothing new makes the database return it.
 const NAME_WRITERS: Rows = Rows {
     before: "INSERT INTO writers (log,id) VALUES",
     columns: 2,
-    after: "ON CONFLICT (log,id) DO UPDATE SET id=excluded.id RETURNING id,number",
+    after: "ON CONFLICT (log,id) DO NOTHING",
 };
+
+/// Most numbers that are remembered. Past it all are forgotten: they are read again where they are needed.
+const NUMBERS_MAX: usize = 10_000;
+
+/// A writer's number, by log and id. It never changes once it is committed.
+pub(super) type Number = ((LogKey, WriterId), i64);
+
+/// Committed numbers, so that a commit need not ask for them: each row that a statement returns wakes two threads.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(
+    /// Shared by all transactions. Held for one look or one insertion, never over an await.
+    Mutex<HashMap<(LogKey, WriterId), i64>>,
+);
+
+impl Numbers {
+    /// Takes over what a transaction learned. To be called once it is committed.
+    pub(super) fn learn(&self, numbers: Vec<Number>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + numbers.len() > NUMBERS_MAX {
+            known.clear();
+        }
+        known.extend(numbers);
+    }
+
+    fn get(&self, log: LogKey, id: &WriterId) -> Option<i64> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(log, id.clone())).copied()
+    }
+}
 
 /// The rows of these writers.
 pub(super) async fn find(
@@ -36,16 +65,18 @@ pub(super) async fn find(
     let ids: Vec<&str> = ids.iter().map(WriterId::as_str).collect();
     let mut found = Vec::with_capacity(ids.len());
     for list in lists(&ids) {
-        found.extend(
-            writer::Entity::find()
-                .filter(writer::Column::Log.eq(i64::from(log.0)))
-                .filter(writer::Column::Id.is_in(list))
-                .all(connection)
-                .await
-                .map_err(error::of)?,
-        );
+        found.extend(by_ids(connection, log, list).await?);
     }
     found.into_iter().filter_map(writer_row).collect()
+}
+
+async fn by_ids(connection: &impl ConnectionTrait, log: LogKey, ids: Vec<&str>) -> Result<Vec<writer::Model>, Error> {
+    writer::Entity::find()
+        .filter(writer::Column::Log.eq(i64::from(log.0)))
+        .filter(writer::Column::Id.is_in(ids))
+        .all(connection)
+        .await
+        .map_err(error::of)
 }
 
 /// None for a writer that is only named by events.
@@ -65,19 +96,27 @@ fn writer_id(text: &str) -> Result<WriterId, Error> {
     WriterId::parse(text).map_err(|error| error::corrupt(format!("a writer's id {error}")))
 }
 
-/// Writes writers and gives the numbers of those whom the events name.
+/// Writes writers and gives the numbers of those whom the events name. What is not in `numbers` yet is added to `learned`.
 pub(super) async fn write(
     connection: &impl ConnectionTrait,
     log: LogKey,
     events: &[EventRow],
     rows: Vec<WriterRow>,
+    numbers: &Numbers,
+    learned: &mut Vec<Number>,
 ) -> Result<HashMap<WriterId, i64>, Error> {
-    let mut numbers = HashMap::with_capacity(rows.len());
-    let known: HashSet<WriterId> = rows.iter().map(|row| row.id.clone()).collect();
     let named: HashSet<&WriterId> = events
         .iter()
         .filter_map(|event| Some(&event.writer.as_ref()?.0))
         .collect();
+    let mut found = HashMap::with_capacity(named.len());
+    let mut unknown = Vec::new();
+    for id in named {
+        match numbers.get(log, id) {
+            Some(number) => _ = found.insert(id.clone(), number),
+            None => unknown.push(id.as_str()),
+        }
+    }
     let values = rows
         .into_iter()
         .flat_map(|WriterRow { id, fence, last_seq }| -> [Value; 4] {
@@ -88,17 +127,15 @@ pub(super) async fn write(
                 last_seq.cast_signed().into(),
             ]
         });
-    let mut number = |row: &QueryResult| {
-        let id: String = row.try_get_by_index(0).map_err(error::of)?;
-        let id = writer_id(&id)?;
-        numbers.insert(id, row.try_get_by_index(1).map_err(error::of)?);
-        Ok(())
-    };
-    let written = WRITERS.query(connection, values.collect()).await?;
-    written.iter().try_for_each(&mut number)?;
-    let named = named.into_iter().filter(|id| !known.contains(*id));
-    let values = named.flat_map(|id| [i64::from(log.0).into(), id.as_str().into()]);
-    let written = NAME_WRITERS.query(connection, values.collect()).await?;
-    written.iter().try_for_each(&mut number)?;
-    Ok(numbers)
+    WRITERS.execute(connection, values.collect()).await?;
+    let values = unknown.iter().flat_map(|id| [i64::from(log.0).into(), (*id).into()]);
+    NAME_WRITERS.execute(connection, values.collect()).await?;
+    for list in lists(&unknown) {
+        for model in by_ids(connection, log, list).await? {
+            let id = writer_id(&model.id)?;
+            learned.push(((log, id.clone()), model.number));
+            found.insert(id, model.number);
+        }
+    }
+    Ok(found)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bellboard_core::event::Kind;
+use bellboard_core::id::WriterId;
 use bellboard_core::offset::Offset;
 use bellboard_core::store::suite::Chain;
 use bellboard_core::store::{self, Store};
@@ -79,4 +80,27 @@ async fn rows_that_begin_beyond_the_tail_are_refused() {
     chain.event("a", Kind(20));
     let answer = chain.try_commit().await;
     assert!(matches!(answer, Err(store::Error::Constraint(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_number_that_was_rolled_back_is_not_remembered() {
+    let (_directory, store) = fresh().await;
+    let store: Arc<dyn Store> = store;
+    let writer = |id: &str| WriterId::parse(id).unwrap();
+    let mut chain = Chain::on(&store, "t").await;
+    let mut given_up = chain.clone();
+    given_up.event("a", Kind(20)).writer = Some((writer("x"), 1));
+    let mut transaction = store.begin().await.unwrap();
+    transaction.write(&given_up.log, given_up.pending()).await.unwrap();
+    drop(transaction);
+    for id in ["y", "x"] {
+        chain.event("a", Kind(70)).writer = Some((writer(id), 1));
+        chain.commit().await;
+    }
+    let session = chain.history[0].session;
+    let mut transaction = store.begin().await.unwrap();
+    for (id, offset) in [("y", 0), ("x", 1)] {
+        let found = transaction.find_seq(session, &writer(id), 1, 9).await.unwrap();
+        assert_eq!(found.map(|stored| stored.offset), Some(Offset(offset)), "{id}");
+    }
 }
