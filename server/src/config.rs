@@ -106,10 +106,10 @@ pub struct ServeFlags(layers::Flags);
 pub struct FolderFlags(layers::Flags);
 
 macro_rules! flags {
-    ($name:ident, $settings:expr) => {
+    ($name:ident, $settings:expr, $arg:expr) => {
         impl clap::Args for $name {
             fn augment_args(command: clap::Command) -> clap::Command {
-                command.args($settings.iter().map(|setting| setting.arg()))
+                command.args($settings.iter().map(|setting| $arg(setting.arg())))
             }
 
             fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -130,8 +130,9 @@ macro_rules! flags {
     };
 }
 
-flags!(ServeFlags, setting::SERVE);
-flags!(FolderFlags, setting::FOLDER);
+flags!(ServeFlags, setting::SERVE, std::convert::identity);
+// They may stand before or behind the command that they are for.
+flags!(FolderFlags, setting::FOLDER, |arg: clap::Arg| arg.global(true));
 
 /// Everything that was chosen for a server.
 #[derive(Clone, Debug)]

@@ -11,3 +11,4 @@ pub mod serve;
 pub mod wire;
 pub mod auth;
 pub mod store;
+pub mod cli;

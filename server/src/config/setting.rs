@@ -121,7 +121,7 @@ settings! {
         default "", example "/etc/bellboard/key.pem";
     /// What is logged, to standard error: a level, or several with the module they are for.
     LOG = "log", "log", "BELLBOARD_LOG", "FILTER", One,
-        default "info", example "debug,hyper=warn";
+        default "info,sea_orm_migration=warn", example "debug,hyper=warn";
     /// How it is logged: text for people, json for programs, one object a line.
     LOG_FORMAT = "log_format", "log-format", "BELLBOARD_LOG_FORMAT", "text|json", One,
         default "text", example "json";

@@ -31,7 +31,7 @@ fn nothing_said_means_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let config = run(dir.path(), &[], &[], "").unwrap();
     assert_eq!(config.settings, Settings::new(dir.path().to_owned()));
-    assert_eq!(config.logging.filter, "info");
+    assert_eq!(config.logging.filter, setting::LOG.default);
     assert_eq!(config.logging.format, Format::Text);
 }
 
@@ -154,7 +154,9 @@ fn what_is_wrong_is_refused_with_its_place_and_what_to_write() {
     let file = file.to_str().unwrap();
     let known = "listen, synchronous, window_bytes, replay_limit, heartbeat, drain_deadline, allow_host, allow_origin, behind_proxy, \
                  tls_cert, tls_key, log, log_format";
-    let cases: [(&[&str], &[(&str, &str)], &str, String); 14] = [
+    /// Flags, variables, the file, and what is said.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, String);
+    let cases: [Case<'_>; 14] = [
         (&["--listen", "here"], &[], "", "--listen is \"here\", which is not an IP address and a port; write for instance --listen 127.0.0.1:2355".into()),
         (&[], &[("BELLBOARD_LISTEN", "2355")], "", "BELLBOARD_LISTEN is \"2355\", which is not an IP address and a port; write for instance BELLBOARD_LISTEN=127.0.0.1:2355".into()),
         (&[], &[], "listen = 2355", format!("listen in {file} is \"2355\", which is not an IP address and a port; write for instance listen = \"127.0.0.1:2355\"")),

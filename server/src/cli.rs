@@ -1,0 +1,129 @@
+//! The command line: what is typed, which command runs, and how it ends.
+//!
+//! Believe this: a command prints what it was asked for to standard output and everything else to standard error, and [`Exit`] is the
+//! only table of how it may end.
+
+pub mod exit;
+pub mod serve;
+pub mod key;
+
+use std::io::{self, Write as _};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config, telemetry};
+pub use exit::Exit;
+
+/// The board between coding agents and the people who run them.
+///
+/// `bellboard serve` starts a hub on this machine; everything else talks to one.
+#[derive(Debug, Parser)]
+#[command(name = "bellboard", version, after_long_help = exit::help(), after_help = exit::help(), max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the hub, with its data on this machine.
+    Serve(serve::Args),
+    /// Make, list and revoke keys, in the data folder of this machine's hub. Running hubs follow within a second.
+    Key(key::Args),
+}
+
+/// Why a command did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// There are no logs.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// `serve` failed.
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+    /// `key` failed.
+    #[error(transparent)]
+    Key(#[from] key::Error),
+    /// What was asked for could not be printed.
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Config(_) => Exit::Usage,
+            Error::Telemetry(_) => Exit::Failed,
+            Error::Serve(error) => error.exit(),
+            Error::Key(error) => error.exit(),
+            // Whoever read our output has seen enough.
+            Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Error::Output(_) => Exit::Failed,
+        }
+    }
+}
+
+/// Runs what was typed, and tells on standard error why it failed.
+pub async fn run(cli: Cli) -> Exit {
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(args).await.map_err(Error::from),
+        Command::Key(args) => key::run(args, &mut anstream::stdout().lock()).await,
+    };
+    let Err(error) = outcome else {
+        return Exit::Done;
+    };
+    let exit = error.exit();
+    if exit != Exit::Done {
+        tell(&error);
+    }
+    exit
+}
+
+/// The error and, after colons, what caused it.
+fn tell(error: &dyn std::error::Error) {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    // When standard error is gone as well there is nobody left to tell.
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_tells_how_it_ends() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains(&exit::help()), "{help}");
+    }
+
+    #[test]
+    fn the_data_folder_may_be_named_before_and_behind_what_is_done_with_it() {
+        for typed in ["bellboard key --data-dir /x list", "bellboard key list --data-dir /x"] {
+            let Command::Key(args) = Cli::parse_from(typed.split(' ')).command else {
+                panic!("{typed}");
+            };
+            assert_eq!(args.data_dir(&|_| None).unwrap(), std::path::Path::new("/x"), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_no_error() {
+        let broken = Error::Output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(broken.exit(), Exit::Done);
+        assert_eq!(Error::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failed);
+    }
+}
