@@ -11,6 +11,7 @@ use sea_orm::{DbErr, RuntimeErr};
 
 /// SQLite's result codes that mean something to us. The upper bytes of a code say more; the lowest says which it is.
 mod code {
+    pub(super) const BUSY: i32 = 5;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const CONSTRAINT: i32 = 19;
@@ -57,7 +58,7 @@ pub(super) fn corrupt(what: impl Into<Arc<str>>) -> Error {
 pub(super) fn of_sqlx(error: &sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(database) => {
-            let code = database.code().and_then(|code| code.parse::<i32>().ok());
+            let code = number(&**database);
             let text = || database.message().into();
             match code.map(|code| (code, code & 0xff)) {
                 Some((_, code::FULL) | (code::IO_SHARED_MEMORY_SIZE, _)) => Error::Full,
@@ -74,4 +75,14 @@ pub(super) fn of_sqlx(error: &sqlx::Error) -> Error {
         | sqlx::Error::TypeNotFound { .. } => Error::Corrupt(error.to_string().into()),
         _ => Error::Unavailable(error.to_string().into()),
     }
+}
+
+/// Whether somebody else holds the database.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(number);
+    code.is_some_and(|code| code & 0xff == code::BUSY)
+}
+
+fn number(error: &(impl sqlx::error::DatabaseError + ?Sized)) -> Option<i32> {
+    error.code()?.parse().ok()
 }

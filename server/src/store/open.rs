@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bellboard_core::store;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sea_orm::sqlx::{ConnectOptions, Connection};
+use sea_orm::sqlx::{self, ConnectOptions, Connection};
 use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
 
 use super::{error, migration};
@@ -24,6 +24,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a read or a transaction waits for its connection. Longer than [`BUSY_TIMEOUT`], so that the cause is told, not the symptom.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often, and how long apart, a program tries to open a database that another one is just making: the change to a write-ahead log
+/// does not wait by itself. Together as long as [`BUSY_TIMEOUT`].
+const OPEN_TRIES_MAX: u32 = 200;
+/// See [`OPEN_TRIES_MAX`].
+const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Pages that a connection keeps, in KiB: the tail of each table and the upper levels of the trees. The rest is the system's cache.
 const PAGE_CACHE_KIB: u32 = 8 * 1024;
@@ -98,18 +104,18 @@ pub(super) enum Role {
 }
 
 /// Makes the file if there is none, readable by its owner only. SQLite gives its companions the same permissions.
+///
+/// A file that is there is not opened: closing it would take away every lock that this process holds on it.
 pub(super) fn make_file(data_dir: &Path) -> Result<PathBuf, Error> {
     let path = data_dir.join(FILE_NAME);
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| Error::File {
-            path: path.clone(),
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
+        Ok(_) => Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),
+        Err(error) => Err(Error::File {
+            path,
             reason: error.kind(),
-        })?;
-    Ok(path)
+        }),
+    }
 }
 
 /// Opens the writer and brings the database to the newest shape.
@@ -125,8 +131,21 @@ pub(super) async fn connect(
     synchronous: Synchronous,
     role: Role,
 ) -> Result<DatabaseConnection, store::Error> {
+    let mut tries = 1;
+    loop {
+        match connect_once(path, synchronous, role).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if error::is_busy(&error) && tries < OPEN_TRIES_MAX => tries += 1,
+            Err(error) => return Err(error::of_sqlx(&error)),
+        }
+        tokio::time::sleep(OPEN_RETRY_INTERVAL).await;
+    }
+}
+
+async fn connect_once(path: &Path, synchronous: Synchronous, role: Role) -> Result<DatabaseConnection, sqlx::Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
+        // There are none: `write` checks what an event refers to once per commit, not once per row.
         .foreign_keys(false)
         .synchronous(match synchronous {
             Synchronous::Full => SqliteSynchronous::Full,
@@ -176,7 +195,6 @@ pub(super) async fn connect(
             })
         })
         .connect_with(options)
-        .await
-        .map_err(|error| error::of_sqlx(&error))?;
+        .await?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
