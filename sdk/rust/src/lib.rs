@@ -70,7 +70,7 @@ pub use client::{
 pub use error::{Error, Failure, FieldProblem, Result};
 pub use resume_token_store::{FileResumeTokenStore, MemoryResumeTokenStore, ResumeTokenStore};
 pub use retry::{Backoff, RetryPolicy, retrying};
-pub use session::session_id;
+pub use session::{accepted, session_id};
 pub use subscription::{
     Events, Frame, ItemTexts, OnUndecodable, Redialer, Start, SubscribeOptions, Subscription, TextChange,
     UndecodableEvent, UnknownFrame, interest,

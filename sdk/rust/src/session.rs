@@ -5,16 +5,17 @@
 
 use std::collections::VecDeque;
 
+use bellboard_proto::v1::append_result::Outcome;
 use bellboard_proto::v1::{
-    AppendEventsRequest, AppendEventsResponse, CreateSessionRequest, CreateSessionResponse, GetSessionRequest,
-    ListEventsRequest, ListEventsResponse, ListSessionsRequest, ListSessionsResponse, Session, SessionRef,
-    UpdateSessionRequest, session_ref,
+    AppendEventsRequest, AppendEventsResponse, AppendResult, CreateSessionRequest, CreateSessionResponse,
+    EventRejected, GetSessionRequest, ListEventsRequest, ListEventsResponse, ListSessionsRequest, ListSessionsResponse,
+    Session, SessionRef, UpdateSessionRequest, session_ref,
 };
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use uuid::Uuid;
 
 use crate::client::Client;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Failure, FieldProblem, Result};
 use crate::retry::retrying;
 
 /// Names a session by the hub's id.
@@ -23,6 +24,28 @@ pub fn session_id(id: impl Into<String>) -> SessionRef {
     SessionRef {
         r#ref: Some(session_ref::Ref::SessionId(id.into())),
     }
+}
+
+/// Takes an append's result as a call's: a rejected one is the error that its reason stands for, and so is an outcome of a later
+/// hub.
+///
+/// # Errors
+/// As [`Error`] tells the reasons apart.
+pub fn accepted(result: AppendResult) -> Result<AppendResult> {
+    let rejected = match &result.outcome {
+        Some(Outcome::Stored(_) | Outcome::Duplicate(_)) => return Ok(result),
+        Some(Outcome::Rejected(rejected)) => rejected.clone(),
+        None => EventRejected::default(),
+    };
+    let reason = rejected.reason();
+    let mut failure = Failure::local(tonic::Code::FailedPrecondition, Some(reason), rejected.message);
+    if !rejected.field.is_empty() {
+        failure.fields.push(FieldProblem {
+            field: rejected.field,
+            description: failure.message.clone(),
+        });
+    }
+    Err(failure.by_reason(reason))
 }
 
 impl Client {

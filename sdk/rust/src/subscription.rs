@@ -186,7 +186,8 @@ impl Client {
             Some((frame, follower))
         });
         Subscription {
-            frames: frames.boxed(),
+            // Fused: who asks again after the end is told the end again.
+            frames: frames.fuse().boxed(),
             shared,
         }
     }

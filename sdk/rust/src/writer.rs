@@ -337,6 +337,13 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Here and not when the task is dropped, which is later: who opens the spool next finds it unlocked.
+        self.shared.end(Error::Closed);
+    }
+}
+
 /// Resolves once the hub has told what became of an event: stored, duplicate or rejected. Treat an outcome that is unset as
 /// rejected. Dropping it changes nothing.
 #[derive(Debug)]

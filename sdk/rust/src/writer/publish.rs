@@ -101,7 +101,7 @@ impl Publisher {
 
     /// Runs until the writer is closed or can do no more, and tells the writer which.
     pub(super) async fn run(mut self) {
-        loop {
+        while !self.shared.is_done() {
             let (error, at_least) = match Box::pin(self.stream()).await {
                 Ok(End::Closed) => return self.shared.end(Error::Closed),
                 Ok(End::Closing(told)) => (away("the hub closed the stream"), told),
@@ -115,7 +115,21 @@ impl Publisher {
                 return self.shared.end(error);
             };
             tracing::debug!(%error, delay_ms = delay.as_millis(), "publishing again");
-            crate::retry::wait(delay).await;
+            self.pause(delay).await;
+        }
+        self.shared.end(Error::Closed);
+    }
+
+    /// Waits before the next dial, unless the writer is closed meanwhile and owes nothing.
+    async fn pause(&self, delay: Duration) {
+        let closed = async {
+            while !self.shared.is_done() {
+                self.shared.work.notified().await;
+            }
+        };
+        tokio::select! {
+            () = crate::retry::wait(delay) => {}
+            () = closed => {}
         }
     }
 
@@ -284,6 +298,8 @@ fn look(watchdog: &mut Watchdog, shared: &Shared) -> Result<()> {
 fn signs(lease: Duration) -> Interval {
     let mut signs = tokio::time::interval((lease / SIGNS_PER_LEASE).max(Duration::from_millis(1)));
     signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first one is not due at once: the stream's opening is a sign itself.
+    signs.reset();
     signs
 }
 

@@ -240,11 +240,11 @@ impl Shared {
         Ok(resync)
     }
 
-    /// The writer takes nothing any more, and owes no answers.
+    /// The writer takes nothing any more, and owes no answers. The first reason stays.
     pub(super) fn end(&self, error: Error) {
         let mut state = self.state();
         let answers = state.queue.drain_answers();
-        state.ended = Some(error.clone());
+        state.ended.get_or_insert_with(|| error.clone());
         // The lock on the folder goes with it, so that the next incarnation can open it.
         state.disk = None;
         drop(state);
