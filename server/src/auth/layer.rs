@@ -164,8 +164,16 @@ fn expired(time: Time) -> Status {
     )
 }
 
+/// Most characters of a refused Host or Origin that are told back: the longest host name, and a scheme and a port around it.
+const TOLD_CHARS_MAX: usize = 280;
+
 fn ruled_out(refusal: &rules::Refusal) -> Status {
-    let (reason, name, value, message) = match refusal {
+    let shorten = |text: &str| text.chars().take(TOLD_CHARS_MAX).collect::<String>();
+    let refusal = match refusal {
+        rules::Refusal::Host(host) => rules::Refusal::Host(shorten(host)),
+        rules::Refusal::Origin(origin) => rules::Refusal::Origin(shorten(origin)),
+    };
+    let (reason, name, value, message) = match &refusal {
         rules::Refusal::Host(host) if host.is_empty() => {
             let message = "the request names no host; send :authority or Host".to_owned();
             (ErrorReason::HostRefused, "host", host, message)

@@ -18,7 +18,7 @@ use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use super::Exit;
-use crate::auth::{local, stored};
+use crate::auth::{key, local, stored};
 use crate::config::{self, FolderFlags};
 use crate::serve::folder;
 use crate::store::{ApiKey, ApiKeys, FILE_NAME, Options, Sqlite};
@@ -59,7 +59,7 @@ enum Command {
     List,
     /// Revoke a key: its streams end within a second, and it opens no more.
     Revoke {
-        /// The key's id, as in the list: the part between the underscores.
+        /// The key's id, as in the list: the part between the underscores. The whole key is taken too.
         id: String,
     },
     /// Make another key for resume tokens. It is used after 10 seconds; tokens made with earlier ones stay good.
@@ -202,6 +202,8 @@ async fn list(data_dir: &Path, now: Time, out: &mut impl Write) -> Result<(), su
 
 async fn revoke(id: &str, data_dir: &Path, now: Time, out: &mut impl Write) -> Result<(), super::Error> {
     has_data(data_dir)?;
+    // Whoever gives the whole key means its id; it must not stand in an error text.
+    let id = key::parse(id).unwrap_or(id);
     let api_keys = ApiKeys::open(data_dir).await.map_err(Error::from)?;
     if !api_keys.revoke(id, now).await.map_err(Error::from)? {
         return Err(Error::Unknown(id.to_owned()).into());

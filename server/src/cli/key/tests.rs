@@ -55,7 +55,9 @@ async fn a_key_is_printed_once_listed_and_revoked() {
             .unwrap()
             .contains(&format!("{id}  revoked  ada"))
     );
-    assert_eq!(exit(&dir, &format!("revoke {id}")).await, Exit::NotFound);
+    let again = run(&dir, &format!("revoke {}", text.trim_end())).await.unwrap_err();
+    assert_eq!(again.exit(), Exit::NotFound);
+    assert!(!again.to_string().contains(secret), "no error text holds a key");
 }
 
 #[tokio::test]
