@@ -5,6 +5,7 @@
 //!
 //! `tap` follows, `map` understands, `reconcile` says what to compare. Control is not built yet: the connector only listens.
 
+mod answer;
 mod api;
 mod frame;
 mod map;
@@ -137,7 +138,7 @@ pub async fn follow<S: Sink>(
         followed = tap.follow() => followed,
         () = shutdown => Ok(()),
     };
-    tap::log(tap.report());
+    tap.report().log();
     let report = tap.report().clone();
     (followed, tap.sink, report)
 }

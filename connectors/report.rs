@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::{debug, info, warn};
+
 /// Most kinds of vendor events counted by name; the rest is counted together, so that a hostile vendor grows nothing.
 const KINDS_MAX: usize = 256;
 
@@ -49,6 +51,30 @@ impl Report {
 
     pub(crate) fn count_sessionless(&mut self, kind: &str) {
         count(&mut self.sessionless, kind);
+    }
+
+    /// Tells the counters to whoever reads the log.
+    pub(crate) fn log(&self) {
+        let Report {
+            events,
+            derived,
+            deltas,
+            deltas_unplaced,
+            reconnects,
+            gaps,
+            sweep_failures,
+            malformed,
+            too_large,
+            ..
+        } = self;
+        info!(
+            events,
+            derived, deltas, deltas_unplaced, reconnects, gaps, sweep_failures, "the connector so far"
+        );
+        if *malformed > 0 || *too_large > 0 {
+            warn!(malformed, too_large, "the vendor said what could not be kept");
+        }
+        debug!(raw = ?self.raw, sessionless = ?self.sessionless, "kinds without a place");
     }
 }
 

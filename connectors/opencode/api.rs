@@ -20,8 +20,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the head of the stream may take.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest answer, in bytes. A session's record beyond it is read from its newest messages only.
-const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest answer, in bytes; parsed it takes several times that. A session's record beyond it is read from its newest
+/// messages only.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How many of a session's newest messages are read when its whole history is not to be had.
 const MESSAGES_MAX: u32 = 400;

@@ -122,9 +122,42 @@ pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
         .map_or(&[], Vec::as_slice)
 }
 
+/// Whether opencode made an id after another of the same kind. Ids begin with 48 bits of time, which start again from 0 every
+/// 26 months, so that the plain order of texts is not that of time.
+pub(crate) fn is_later(id: &str, than: &str) -> bool {
+    match (clock(id), clock(than)) {
+        (Some(one), Some(other)) if one != other => one.wrapping_sub(other) & CLOCK_MASK <= CLOCK_MASK / 2,
+        (Some(_) | None, _) => id > than,
+    }
+}
+
+/// The bits of an id that are time.
+const CLOCK_MASK: u64 = (1 << 48) - 1;
+
+fn clock(id: &str) -> Option<u64> {
+    let digits = id.split_once('_')?.1.get(..12)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_keep_their_order_when_their_clock_starts_again() {
+        for (earlier, later) in [
+            ("msg_1f9bd0307001Uwm4", "msg_1f9bd0311001GLWP"),
+            ("msg_fffffffff001Uwm4", "msg_000000001001GLWP"),
+            ("msg_1f9bd0307001AAAA", "msg_1f9bd0307001BBBB"),
+            ("", "msg_1f9bd0307001AAAA"),
+        ] {
+            assert!(
+                is_later(later, earlier) && !is_later(earlier, later),
+                "{earlier} {later}"
+            );
+        }
+        assert!(!is_later("msg_1f9bd0307001Uwm4", "msg_1f9bd0307001Uwm4"));
+    }
 
     #[test]
     fn both_wrappings_and_the_history_say_the_same() {

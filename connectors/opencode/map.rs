@@ -3,16 +3,20 @@
 //! The one thing to believe: the same facts give the same dedupe keys, whether they come by the stream, twice, or by a
 //! sweep after a loss. The events a hub ends up with do not depend on what was missed on the way.
 
+mod ask_content;
 mod asks;
 mod content;
 mod emit;
 mod facts;
 mod inputs;
 mod items;
+mod parts;
 mod session;
 mod sweeps;
 mod tools;
+mod turn;
 mod turns;
+mod work;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -21,7 +25,7 @@ use bellboard_proto::v1::Witness;
 use bytes::Bytes;
 use serde_json::Value;
 
-use self::asks::Store;
+use self::asks::{Reply, Store};
 use self::emit::{Cause, Emit};
 use self::facts::Around;
 use self::session::Session;
@@ -303,8 +307,8 @@ fn dispatch(session: &mut Session, emit: &mut Emit<'_>, frame: &Frame, agent_pat
         "message.part.delta" => session.fragment(emit, properties),
         "permission.asked" => session.asked(emit, Store::Permissions, properties, agent_path),
         "question.asked" => session.asked(emit, Store::Questions, properties, agent_path),
-        "permission.replied" | "question.replied" => session.replied(emit, properties, false),
-        "question.rejected" => session.replied(emit, properties, true),
+        "permission.replied" | "question.replied" => session.replied(emit, properties, Reply::Answered),
+        "question.rejected" => session.replied(emit, properties, Reply::Rejected),
         // The summary that says so is an event of its own.
         "session.compacted" => emit.report.repeated += 1,
         // The fragments of the second interface, whose ends come as raw events.

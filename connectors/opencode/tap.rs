@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use super::answer::{Answer, Told, ask, messages};
 use super::api::{self, Api};
 use super::frame::{Frame, text};
 use super::map::Mapper;
@@ -45,20 +46,6 @@ pub(super) struct Settings {
     pub(super) retry: RetryPolicy,
     /// How long a tick is.
     pub(super) tick: Duration,
-}
-
-/// What a read gave, and after how many live frames it was asked for.
-struct Answer {
-    read: Read,
-    asked_order: u64,
-    told: Result<Told, api::Error>,
-}
-
-/// A record is told as the history has it, or else as facts and messages.
-enum Told {
-    List(Value),
-    History(Value),
-    Messages { info: Value, messages: Value },
 }
 
 type Job = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -374,7 +361,7 @@ impl<S: Sink> Tap<S> {
             self.unreadable.clear();
         }
         if self.ticks.is_multiple_of(REPORT_TICKS) {
-            log(self.report());
+            self.report().log();
         }
         self.sweeps.tick(self.mapper.running_directories());
         let out = self.mapper.on_tick();
@@ -392,62 +379,10 @@ impl<S: Sink> Tap<S> {
     }
 }
 
-/// Tells the counters to whoever reads the log.
-pub(super) fn log(report: &Report) {
-    let Report {
-        events,
-        derived,
-        deltas,
-        deltas_unplaced,
-        reconnects,
-        gaps,
-        sweep_failures,
-        malformed,
-        too_large,
-        ..
-    } = report;
-    info!(
-        events,
-        derived, deltas, deltas_unplaced, reconnects, gaps, sweep_failures, "opencode so far"
-    );
-    if *malformed > 0 || *too_large > 0 {
-        warn!(malformed, too_large, "opencode said what could not be kept");
-    }
-    debug!(raw = ?report.raw, sessionless = ?report.sessionless, "kinds without a place");
-}
-
 /// Resolves with the job's answer; never, while there is none. Cancel safe: the job goes on where it was.
 async fn finished(job: &mut Option<Job>) -> Answer {
     match job {
         Some(job) => job.as_mut().await,
         None => std::future::pending().await,
     }
-}
-
-/// Reads one list.
-async fn ask(api: Api, read: Read, history_request: Value, asked_order: u64) -> Answer {
-    let told = match &read {
-        Read::Home => api.home().await.map(Told::List),
-        Read::Sessions => api.sessions().await.map(Told::List),
-        Read::Lists => Ok(Told::List(Value::Null)),
-        Read::Status(directory) => api.status(directory).await.map(Told::List),
-        Read::Permissions(directory) => api.permissions(directory).await.map(Told::List),
-        Read::Questions(directory) => api.questions(directory).await.map(Told::List),
-        Read::Record(session) => match api.history(&history_request).await {
-            Ok(rows) => Ok(Told::History(rows)),
-            // An older server without a history, or a history too long to take.
-            Err(_) => messages(&api, session).await,
-        },
-    };
-    Answer {
-        read,
-        asked_order,
-        told,
-    }
-}
-
-async fn messages(api: &Api, session: &str) -> Result<Told, api::Error> {
-    let info = api.session(session).await?;
-    let messages = api.messages(session).await?;
-    Ok(Told::Messages { info, messages })
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use bellboard_proto::v1::event::Payload;
 use bellboard_proto::v1::{
-    DiffUpdated, HistoryReverted, PlanEntry, PlanEntryStatus, PlanUpdated, SessionArchived, SessionConfig,
-    SessionConfigChanged, SessionDeleted, SessionFacts, SessionOpened, SessionOrigin, SessionRef, SessionUnarchived,
-    SessionUpdated, Witness, session_ref,
+    HistoryReverted, SessionArchived, SessionConfig, SessionConfigChanged, SessionDeleted, SessionFacts, SessionOpened,
+    SessionOrigin, SessionRef, SessionUnarchived, SessionUpdated, Witness, session_ref,
 };
 use prost::Message as _;
 use prost_types::FieldMask;
@@ -19,13 +18,10 @@ use sha2::{Digest, Sha256};
 use super::content;
 use super::emit::{At, Emit, Name};
 use crate::long_text::clipped;
-use crate::opencode::frame::{list, number, text};
+use crate::opencode::frame::{number, text};
 
 /// Longest title that the hub takes, in characters.
 const TITLE_CHARACTERS_MAX: usize = 1024;
-
-/// Most entries of a plan that are kept.
-const PLAN_ENTRIES_MAX: usize = 256;
 
 /// What was told about one session.
 #[derive(Debug, Default)]
@@ -38,8 +34,6 @@ pub(super) struct Facts {
     parent: Option<SessionRef>,
     archive_ms: Option<u64>,
     reverted_to: Option<(String, String)>,
-    diff: Option<DiffUpdated>,
-    plan: Option<PlanUpdated>,
 }
 
 /// What stands around a session when its facts are taken in.
@@ -127,51 +121,6 @@ impl Facts {
             };
             emit.fact(name, At::default(), "session:deleted", Payload::SessionDeleted(deleted));
         }
-    }
-
-    /// The session's changes, all together.
-    pub(super) fn diff(&mut self, emit: &mut Emit<'_>, name: &Name, turn: &str, properties: &Value) {
-        let told = list(properties, "/diff");
-        let files: Vec<_> = told.iter().take(content::FILES_MAX).map(content::changed).collect();
-        let lines = |pointer| {
-            told.iter()
-                .filter_map(|file| number(file, pointer))
-                .fold(0u64, u64::saturating_add)
-        };
-        let diff = DiffUpdated {
-            added_lines: u32::try_from(lines("/additions")).unwrap_or(u32::MAX),
-            removed_lines: u32::try_from(lines("/deletions")).unwrap_or(u32::MAX),
-            files,
-        };
-        // A session begins without changes, and opencode says so at every step.
-        if self.diff.clone().unwrap_or_default() == diff {
-            emit.report.repeated += 1;
-            return;
-        }
-        self.diff = Some(diff.clone());
-        let key = format!("diff:{}", emit.cause.id);
-        emit.fact(name, At { turn, ..At::default() }, &key, Payload::DiffUpdated(diff));
-    }
-
-    /// The session's list of things to do.
-    pub(super) fn plan(&mut self, emit: &mut Emit<'_>, name: &Name, turn: &str, properties: &Value) {
-        let entries = list(properties, "/todos")
-            .iter()
-            .take(PLAN_ENTRIES_MAX)
-            .map(plan_entry)
-            .collect();
-        let plan = PlanUpdated {
-            plan_id: String::new(),
-            entries,
-            text: None,
-        };
-        if self.plan.as_ref() == Some(&plan) {
-            emit.report.repeated += 1;
-            return;
-        }
-        self.plan = Some(plan.clone());
-        let key = format!("plan:{}", emit.cause.id);
-        emit.fact(name, At { turn, ..At::default() }, &key, Payload::PlanUpdated(plan));
     }
 
     fn open(
@@ -349,22 +298,6 @@ fn config(info: &Value) -> SessionConfig {
         mode: clipped(text(info, "/agent"), 256),
         effort: clipped(text(info, "/model/variant"), 128),
         ..SessionConfig::default()
-    }
-}
-
-fn plan_entry(told: &Value) -> PlanEntry {
-    let status = match text(told, "/status") {
-        "pending" => PlanEntryStatus::Pending,
-        "in_progress" => PlanEntryStatus::InProgress,
-        "completed" => PlanEntryStatus::Completed,
-        "cancelled" => PlanEntryStatus::Cancelled,
-        _ => PlanEntryStatus::Unspecified,
-    };
-    PlanEntry {
-        entry_id: clipped(text(told, "/id"), 128),
-        content: clipped(text(told, "/content"), 512),
-        status: status.into(),
-        priority: clipped(text(told, "/priority"), 64),
     }
 }
 

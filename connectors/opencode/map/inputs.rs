@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::content;
 use super::emit::{At, Emit, Name};
 use crate::long_text::shortened;
-use crate::opencode::frame::{number, text};
+use crate::opencode::frame::{is_later, number, text};
 
 /// Most inputs of one session that wait to be run. opencode's own queue holds a few; beyond it the oldest is forgotten.
 const INPUTS_MAX: usize = 256;
@@ -33,7 +33,7 @@ pub(super) enum Speaker {
     Agent,
 }
 
-/// The inputs of one session that have not ended with their turn, in opencode's order.
+/// The inputs of one session that have not ended with their turn.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     known: BTreeMap<String, Input>,
@@ -71,14 +71,14 @@ impl Inputs {
     pub(super) fn newest(&self) -> Option<&str> {
         self.known
             .iter()
-            .rev()
-            .find(|(_, input)| input.mode.is_some())
+            .filter(|(_, input)| input.mode.is_some())
             .map(|(message, _)| message.as_str())
+            .reduce(|newest, message| if is_later(message, newest) { message } else { newest })
     }
 
     /// A turn ended: its input and all before it have been run.
     pub(super) fn run_through(&mut self, message: &str) {
-        self.known.retain(|known, _| known.as_str() > message);
+        self.known.retain(|known, _| is_later(known, message));
     }
 
     pub(super) fn told(&mut self, info: &Value) {

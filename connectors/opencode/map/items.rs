@@ -7,17 +7,12 @@ use std::collections::HashMap;
 
 use bellboard_proto::v1::delta::Fragment;
 use bellboard_proto::v1::event::Payload;
-use bellboard_proto::v1::{
-    ArtifactUpdated, ContentPart, FilesChanged, ItemEnd, MessageCompleted, MessagePhase, MessageRole, MessageStarted,
-    OutputStream, ReasoningCompleted, ReasoningStarted, ToolOutput, UsageRecorded, Witness, content_part,
-};
-use serde_json::Value;
+use bellboard_proto::v1::{ItemEnd, OutputStream, ToolCompleted, ToolOutput, ToolStatus, Witness};
 
-use super::content;
-use super::emit::{At, Emit, Name, duration};
+use super::emit::{At, Emit, Name};
+use super::parts::{Kind, Part, Prose, artifact, patched, started, step_finished};
 use super::tools;
-use crate::long_text::long_text;
-use crate::opencode::frame::{list, number, text};
+use crate::opencode::frame::{number, text};
 
 /// Most parts of one session that are remembered. Beyond it the completed ones are forgotten: their dedupe keys still hold.
 const ITEMS_MAX: usize = 10_000;
@@ -46,13 +41,6 @@ struct Item {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Reasoning,
-    Tool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Known,
     Started,
@@ -64,18 +52,6 @@ enum Stage {
 enum Flow {
     Whole,
     Broken,
-}
-
-/// A part as opencode tells it, with what its session knows about it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) value: &'a Value,
-    pub(super) id: &'a str,
-    pub(super) message: &'a str,
-    pub(super) turn: &'a str,
-    pub(super) model: &'a str,
-    /// How it ended, if it has.
-    pub(super) end: ItemEnd,
 }
 
 /// What a session has to know about a part that was taken in.
@@ -170,6 +146,44 @@ impl Items {
                 };
                 emit.derived(name, at, &format!("{id}:completed"), told.completed(item.kind));
             }
+        }
+    }
+
+    /// opencode ended in the middle of a turn: what was open ends with what was heard of it. Should opencode tell more of it
+    /// after all, that is another event, and counts instead.
+    pub(super) fn died(&mut self, emit: &mut Emit<'_>, name: &Name, turn: &str) {
+        let mut open: Vec<(&String, &mut Item)> = self
+            .known
+            .iter_mut()
+            .filter(|(_, item)| item.stage == Stage::Started)
+            .collect();
+        open.sort_by_key(|(id, _)| *id);
+        for (id, item) in open {
+            item.stage = Stage::Completed;
+            let payload = match item.kind {
+                Kind::Text | Kind::Reasoning => Prose {
+                    message: &item.message,
+                    model: "",
+                    text: &item.text,
+                    end: ItemEnd::Truncated,
+                    took_ms: None,
+                }
+                .completed(item.kind),
+                Kind::Tool => Payload::ToolCompleted(ToolCompleted {
+                    tool: item.tool.clone(),
+                    kind: tools::kind(&item.tool).into(),
+                    status: ToolStatus::Cancelled.into(),
+                    error_message: "opencode ended while it ran".to_owned(),
+                    message_id: item.message.clone(),
+                    ..ToolCompleted::default()
+                }),
+            };
+            let at = At {
+                turn,
+                item: id,
+                ..At::default()
+            };
+            emit.derived(name, at, &format!("{id}:truncated"), payload);
         }
     }
 
@@ -365,116 +379,4 @@ impl Item {
         self.text.push_str(rest);
         emit.delta(name, part.turn, part.id, at, Fragment::ToolOutput(output));
     }
-}
-
-/// A text or a block of reasoning that is complete.
-struct Prose<'a> {
-    message: &'a str,
-    model: &'a str,
-    text: &'a str,
-    end: ItemEnd,
-    took_ms: Option<u64>,
-}
-
-impl Prose<'_> {
-    fn completed(&self, kind: Kind) -> Payload {
-        match kind {
-            Kind::Reasoning => Payload::ReasoningCompleted(ReasoningCompleted {
-                message_id: self.message.to_owned(),
-                text: Some(long_text(self.text)),
-                summary: None,
-                encrypted: false,
-                model: self.model.to_owned(),
-                end: self.end.into(),
-                duration: self.took_ms.map(duration),
-            }),
-            Kind::Text | Kind::Tool => Payload::MessageCompleted(MessageCompleted {
-                role: MessageRole::Agent.into(),
-                message_id: self.message.to_owned(),
-                phase: MessagePhase::Unspecified.into(),
-                content: vec![ContentPart {
-                    part: Some(content_part::Part::Text(long_text(self.text))),
-                }],
-                model: self.model.to_owned(),
-                end: self.end.into(),
-                usage: None,
-            }),
-        }
-    }
-}
-
-fn started(kind: Kind, message: &str) -> Payload {
-    match kind {
-        Kind::Reasoning => Payload::ReasoningStarted(ReasoningStarted {
-            message_id: message.to_owned(),
-        }),
-        Kind::Text | Kind::Tool => Payload::MessageStarted(MessageStarted {
-            role: MessageRole::Agent.into(),
-            message_id: message.to_owned(),
-            phase: MessagePhase::Unspecified.into(),
-        }),
-    }
-}
-
-fn step_finished(emit: &mut Emit<'_>, name: &Name, part: Part<'_>) {
-    let at = At {
-        turn: part.turn,
-        item: part.id,
-        ..At::default()
-    };
-    let usage = content::usage(part.value, part.model);
-    emit.fact(
-        name,
-        at,
-        &format!("{}:usage", part.id),
-        Payload::UsageRecorded(UsageRecorded {
-            usage: Some(usage),
-            cumulative: false,
-        }),
-    );
-}
-
-fn patched(emit: &mut Emit<'_>, name: &Name, part: Part<'_>) {
-    let at = At {
-        turn: part.turn,
-        item: part.id,
-        ..At::default()
-    };
-    let changes = list(part.value, "/files")
-        .iter()
-        .filter_map(Value::as_str)
-        .take(content::FILES_MAX)
-        .map(content::touched)
-        .collect();
-    emit.fact(
-        name,
-        at,
-        &format!("{}:patch", part.id),
-        Payload::FilesChanged(FilesChanged {
-            changes,
-            by_agent: true,
-        }),
-    );
-}
-
-fn artifact(emit: &mut Emit<'_>, name: &Name, part: Part<'_>) {
-    let at = At {
-        turn: part.turn,
-        item: part.id,
-        ..At::default()
-    };
-    let resource = content::resource(part.value);
-    let artifact = ArtifactUpdated {
-        artifact_id: part.id.to_owned(),
-        title: resource.title.clone(),
-        resource: Some(resource),
-        sha256: bytes::Bytes::new(),
-        complete: true,
-    };
-    emit.fact(
-        name,
-        at,
-        &format!("{}:artifact", part.id),
-        Payload::ArtifactUpdated(artifact),
-    );
 }

@@ -8,15 +8,22 @@ use bellboard_proto::v1::event::Payload;
 use bellboard_proto::v1::{AskWithdrawReason, FilesChanged, ItemEnd, Notice, NoticeSeverity, VendorRaw, Witness};
 use serde_json::Value;
 
-use super::asks::{Asker, Asks, Store};
+use super::ask_content::Asker;
+use super::asks::{Asks, Reply, Store};
 use super::content::{Failure, touched};
 use super::emit::{At, Emit, Name, VENDOR};
 use super::facts::{Around, Facts};
 use super::inputs::{Inputs, Speaker};
-use super::items::{Items, Part, Taken};
-use super::turns::{Over, Turns};
+use super::items::{Items, Taken};
+use super::parts::Part;
+use super::turn::Over;
+use super::turns::Turns;
+use super::work::Work;
 use crate::long_text::clipped;
-use crate::opencode::frame::{list, number, text};
+use crate::opencode::frame::{is_later, list, number, text};
+
+/// How many ticks of the clock (one a second) a session may be missing from the list of what runs before it counts as ended.
+const ABSENT_TICKS: u8 = 3;
 
 /// One session.
 #[derive(Debug)]
@@ -33,10 +40,13 @@ pub(super) struct Session {
     instance: String,
     /// When its status was last heard of in the stream.
     status_order: u64,
+    /// Ticks since a list of what runs did not name it, unless the stream spoke of it meanwhile.
+    absent: Option<u8>,
     inputs: Inputs,
     turns: Turns,
     items: Items,
     asks: Asks,
+    work: Work,
 }
 
 impl Session {
@@ -53,16 +63,19 @@ impl Session {
             order: 0,
             instance: directory.to_owned(),
             status_order: 0,
+            absent: None,
             inputs: Inputs::default(),
             turns: Turns::default(),
             items: Items::default(),
             asks: Asks::default(),
+            work: Work::default(),
         }
     }
 
     /// A live frame came from the instance of this folder.
     pub(super) fn heard(&mut self, order: u64, instance: &str) {
         self.order = order;
+        self.absent = None;
         if !instance.is_empty() && instance != self.instance {
             instance.clone_into(&mut self.instance);
         }
@@ -99,9 +112,10 @@ impl Session {
     pub(super) fn message(&mut self, emit: &mut Emit<'_>, info: &Value) {
         if text(info, "/role") == "user" {
             // A record tells no idle; what came before the next input and said its last is over.
+            let later = |running| is_later(text(info, "/id"), running);
             if emit.cause.witness == Witness::Derived
                 && self.turns.said_its_last()
-                && self.turns.running() < Some(text(info, "/id"))
+                && self.turns.running().is_some_and(later)
             {
                 self.finish(emit, Over::Derived);
             }
@@ -228,13 +242,25 @@ impl Session {
             return;
         }
         match status {
-            Some(status) if text(status, "/type") != "idle" => self.status(emit, status),
+            Some(status) if text(status, "/type") != "idle" => {
+                self.absent = None;
+                self.status(emit, status);
+            }
+            // The answer may have overtaken the turn's own end in the stream.
             Some(_) | None => {
                 self.admit(emit);
-                let reason = self.withdraw_reason();
-                self.asks.withdraw_all(emit, &self.name, reason);
-                self.finish(emit, Over::Died);
+                self.absent.get_or_insert(0);
             }
+        }
+    }
+
+    /// Lists do not name it, and the stream says nothing of it any more: whatever ran has ended.
+    fn gone(&mut self, emit: &mut Emit<'_>) {
+        let reason = self.withdraw_reason();
+        self.asks.withdraw_all(emit, &self.name, reason);
+        if let Some(turn) = self.turns.running().map(str::to_owned) {
+            self.items.died(emit, &self.name, &turn);
+            self.finish(emit, Over::Died);
         }
     }
 
@@ -281,8 +307,8 @@ impl Session {
         self.asks.opened(emit, &self.name, asker, store, request);
     }
 
-    pub(super) fn replied(&mut self, emit: &mut Emit<'_>, properties: &Value, rejected: bool) {
-        self.asks.replied(emit, &self.name, properties, rejected);
+    pub(super) fn replied(&mut self, emit: &mut Emit<'_>, properties: &Value, reply: Reply) {
+        self.asks.replied(emit, &self.name, properties, reply);
     }
 
     /// opencode's list of open asks, as far as it is about this session.
@@ -309,12 +335,12 @@ impl Session {
 
     pub(super) fn diff(&mut self, emit: &mut Emit<'_>, properties: &Value) {
         let turn = self.turns.running().unwrap_or_default().to_owned();
-        self.facts.diff(emit, &self.name, &turn, properties);
+        self.work.diff(emit, &self.name, &turn, properties);
     }
 
     pub(super) fn plan(&mut self, emit: &mut Emit<'_>, properties: &Value) {
         let turn = self.turns.running().unwrap_or_default().to_owned();
-        self.facts.plan(emit, &self.name, &turn, properties);
+        self.work.plan(emit, &self.name, &turn, properties);
     }
 
     /// A file was edited by one of this session's running calls. Answers whether it was.
@@ -359,6 +385,7 @@ impl Session {
 
     pub(super) fn stream_lost(&mut self) {
         self.doubtful = true;
+        self.absent = None;
         self.items.stream_lost();
     }
 
@@ -367,6 +394,13 @@ impl Session {
             self.items.turn_ended();
         }
         self.asks.tick(emit, &self.name);
+        if let Some(ticks) = self.absent.as_mut() {
+            *ticks += 1;
+            if *ticks >= ABSENT_TICKS {
+                self.absent = None;
+                self.gone(emit);
+            }
+        }
     }
 
     pub(super) fn agents(&self) -> &str {

@@ -15,16 +15,17 @@ use std::collections::{HashMap, VecDeque};
 
 use bellboard_proto::v1::event::Payload;
 use bellboard_proto::v1::{
-    CompactionCompleted, CompactionTrigger, FailureClass, InputMode, InputPromoted, InterruptCause, RetryScheduled,
-    TurnCompleted, TurnFailed, TurnInterrupted, TurnStarted, TurnStopReason, TurnTrigger, Usage,
+    CompactionCompleted, CompactionTrigger, FailureClass, InputMode, InputPromoted, RetryScheduled, TurnStarted,
+    TurnTrigger,
 };
 use serde_json::Value;
 
 use super::content::{self, Failure};
-use super::emit::{At, Emit, Name, duration, timestamp};
+use super::emit::{At, Emit, Name, timestamp};
 use super::inputs::{Inputs, Speaker};
+use super::turn::{Message, Over, Turn};
 use crate::long_text::{clipped, long_text};
-use crate::opencode::frame::{number, text};
+use crate::opencode::frame::{is_later, number, text};
 
 /// How many ended turns are remembered, so that opencode's late notes about them begin none anew.
 const ENDED_MAX: usize = 64;
@@ -43,39 +44,6 @@ pub(super) struct Turns {
     ended: VecDeque<String>,
     /// How the last turn failed, so that its error is not told again on its own.
     last_failure: Option<Failure>,
-}
-
-#[derive(Debug, Default)]
-struct Turn {
-    id: String,
-    start_ms: Option<u64>,
-    failure: Option<Failure>,
-    /// Set once opencode said that it is idle: the ticks since.
-    ending: Option<u8>,
-    last_message: String,
-    final_text: String,
-}
-
-/// One message of the agent, which is one step of a turn.
-#[derive(Debug, Default)]
-struct Message {
-    turn: String,
-    model: String,
-    complete_ms: Option<u64>,
-    finish: String,
-    failure: Option<Failure>,
-    usage: Usage,
-}
-
-/// Why a turn is taken to be over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
-    /// opencode says so.
-    Told,
-    /// It follows: a later turn runs, nothing more comes, or a list says that nothing runs.
-    Derived,
-    /// A list says that nothing runs, and the agent was in the middle of something.
-    Died,
 }
 
 impl Turns {
@@ -153,11 +121,11 @@ impl Turns {
         let id = text(info, "/id").to_owned();
         let turn = self.turn_of_parent(text(info, "/parentID"), inputs);
         self.note(&id, &turn, info);
-        let later = self.ended.back().is_none_or(|ended| *ended < turn);
+        let later = self.ended.back().is_none_or(|ended| is_later(&turn, ended));
         match self.running.as_ref() {
             Some(running) if running.id == turn => {}
             // A note about an earlier turn.
-            Some(running) if running.id > turn => return,
+            Some(running) if is_later(&running.id, &turn) => return,
             Some(_) => {
                 self.finish(emit, name, inputs, Over::Derived);
                 self.start(emit, name, inputs, speaker, &turn);
@@ -166,7 +134,7 @@ impl Turns {
             None => return,
         }
         if let Some(running) = self.running.as_mut()
-            && running.last_message < id
+            && is_later(&id, &running.last_message)
         {
             running.last_message.clone_from(&id);
             running.final_text.clear();
@@ -278,7 +246,7 @@ impl Turns {
         let Some(turn) = self.running.take() else {
             return;
         };
-        let payload = self.terminal(&turn, over);
+        let payload = turn.terminal(&self.messages, over);
         let time_ms = self
             .messages
             .get(&turn.last_message)
@@ -301,7 +269,7 @@ impl Turns {
             .get(&turn.last_message)
             .and_then(|message| message.failure.clone())
             .or(turn.failure);
-        self.messages.clear();
+        self.messages.retain(|_, message| is_later(&message.turn, &turn.id));
         if self.ended.len() >= ENDED_MAX {
             self.ended.pop_front();
         }
@@ -400,67 +368,5 @@ impl Turns {
             &format!("{id}:compacted"),
             Payload::CompactionCompleted(completed),
         );
-    }
-
-    fn terminal(&self, turn: &Turn, over: Over) -> Payload {
-        let last = self.messages.get(&turn.last_message);
-        let failure = last
-            .and_then(|message| message.failure.as_ref())
-            .or(turn.failure.as_ref());
-        let mut used = Usage::default();
-        for message in self.messages.values().filter(|message| message.turn == turn.id) {
-            content::add(&mut used, &message.usage);
-        }
-        // What a context holds is not a sum, and which message was counted last is not known here.
-        used.context = None;
-        let nothing = Usage {
-            model: used.model.clone(),
-            ..Usage::default()
-        };
-        let usage = (used != nothing).then_some(used);
-        let end_ms = last.and_then(|message| message.complete_ms);
-        let took = end_ms
-            .zip(turn.start_ms)
-            .map(|(end, start)| duration(end.saturating_sub(start)));
-        match failure {
-            Some(failure) if failure.aborted() => Payload::TurnInterrupted(TurnInterrupted {
-                cause: InterruptCause::User.into(),
-                usage,
-                duration: took,
-            }),
-            Some(failure) => Payload::TurnFailed(TurnFailed {
-                failure_class: failure.class().into(),
-                message: failure.message.clone(),
-                retryable: failure.retryable(),
-                native_code: failure.native_code(),
-                usage,
-                duration: took,
-            }),
-            None if over == Over::Died && end_ms.is_none() => Payload::TurnFailed(TurnFailed {
-                failure_class: FailureClass::Process.into(),
-                message: "opencode runs nothing, and this turn never ended".to_owned(),
-                retryable: true,
-                native_code: String::new(),
-                usage,
-                duration: took,
-            }),
-            None => Payload::TurnCompleted(TurnCompleted {
-                stop_reason: stop_reason(last.map_or("", |message| &message.finish)).into(),
-                final_text: (!turn.final_text.is_empty()).then(|| long_text(&turn.final_text)),
-                usage,
-                duration: took,
-                background_count: 0,
-            }),
-        }
-    }
-}
-
-/// Why a message ended, as the AI SDK under opencode words it. A turn that ends after a tool call was ended by a refusal.
-fn stop_reason(finish: &str) -> TurnStopReason {
-    match finish {
-        "stop" => TurnStopReason::EndTurn,
-        "length" => TurnStopReason::MaxTokens,
-        "content-filter" => TurnStopReason::Refusal,
-        _ => TurnStopReason::Unspecified,
     }
 }
