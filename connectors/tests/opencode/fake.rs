@@ -10,14 +10,14 @@ use tokio::task::JoinSet;
 
 /// What its lists say.
 #[derive(Debug, Clone)]
-pub struct Lists {
-    pub sessions: Value,
-    pub history: Vec<Value>,
-    pub status: Value,
-    pub permissions: Value,
-    pub questions: Value,
+pub(crate) struct Lists {
+    pub(crate) sessions: Value,
+    pub(crate) history: Vec<Value>,
+    pub(crate) status: Value,
+    pub(crate) permissions: Value,
+    pub(crate) questions: Value,
     /// The answer to every call, when it is not 200.
-    pub refuse: Option<u16>,
+    pub(crate) refuse: Option<u16>,
 }
 
 impl Default for Lists {
@@ -34,32 +34,32 @@ impl Default for Lists {
 }
 
 /// A running server. Dropping it ends it.
-pub struct Fake {
-    pub url: String,
-    pub lists: Arc<Mutex<Lists>>,
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    pub(crate) lists: Arc<Mutex<Lists>>,
     /// The calls that were answered, as method and path.
-    pub calls: Arc<Mutex<Vec<String>>>,
+    pub(crate) calls: Arc<Mutex<Vec<String>>>,
     streams: mpsc::Receiver<LiveStream>,
     _tasks: JoinSet<()>,
 }
 
 /// One open stream. Dropping it cuts the connection.
-pub struct LiveStream(mpsc::Sender<String>);
+pub(crate) struct LiveStream(mpsc::Sender<String>);
 
 impl LiveStream {
-    pub async fn send(&self, data: &Value) {
+    pub(crate) async fn send(&self, data: &Value) {
         self.0.send(format!("data: {data}\n\n")).await.expect("the tap listens");
     }
 
     /// The first frame of each stream.
-    pub async fn connected(&self) {
+    pub(crate) async fn connected(&self) {
         self.send(&json!({ "payload": { "id": "evt_connected", "type": "server.connected", "properties": {} } }))
             .await;
     }
 }
 
 impl Fake {
-    pub async fn start() -> Fake {
+    pub(crate) async fn start() -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (lists, calls) = (Arc::new(Mutex::new(Lists::default())), Arc::new(Mutex::new(Vec::new())));
@@ -83,11 +83,11 @@ impl Fake {
     }
 
     /// Waits for the next stream that the tap opens.
-    pub async fn stream(&mut self) -> LiveStream {
+    pub(crate) async fn stream(&mut self) -> LiveStream {
         self.streams.recv().await.expect("a stream")
     }
 
-    pub fn set(&self, change: impl FnOnce(&mut Lists)) {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Lists)) {
         change(&mut self.lists.lock().expect("no panic"));
     }
 }

@@ -9,4 +9,5 @@
 mod fake;
 mod recordings;
 mod replay;
+mod states;
 mod tap;

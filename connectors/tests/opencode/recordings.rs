@@ -335,6 +335,7 @@ fn the_history_alone_and_the_status_give_all_but_what_was_never_kept() {
             out.extend(mapper.on_history(&Frame::from_history(&row)));
         }
         out.extend(mapper.on_status("/workspace/demo", &serde_json::json!({}), mapper.order()));
+        out.extend((0..3).flat_map(|_| mapper.on_tick()));
         let swept: BTreeSet<_> = identities(&out).into_iter().collect();
         let live_only = |key: &str| {
             ["ask:", "retry:", "diff:", "plan:", "raw:"]

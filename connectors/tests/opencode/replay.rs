@@ -14,12 +14,12 @@ use bytes::Bytes;
 use serde_json::Value;
 
 /// Where the recordings lie.
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/opencode")
 }
 
 /// The names of all recordings.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(fixtures())
         .expect("the folder of recordings")
         .filter_map(|entry| {
@@ -36,7 +36,7 @@ pub fn names() -> Vec<String> {
 }
 
 /// The lines of a recording.
-pub fn lines(name: &str) -> Vec<Value> {
+pub(crate) fn lines(name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(fixtures().join(format!("{name}.jsonl"))).expect("a recording");
     text.lines()
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
@@ -44,7 +44,7 @@ pub fn lines(name: &str) -> Vec<Value> {
 }
 
 /// What the live streams said, in order.
-pub fn frames(name: &str) -> Vec<Value> {
+pub(crate) fn frames(name: &str) -> Vec<Value> {
     lines(name)
         .into_iter()
         .filter(|line| matches!(line["src"].as_str(), Some("/event" | "/global/event")))
@@ -52,7 +52,7 @@ pub fn frames(name: &str) -> Vec<Value> {
         .collect()
 }
 
-pub fn mapper() -> Mapper {
+pub(crate) fn mapper() -> Mapper {
     Mapper::new(Origin {
         installation: "test-installation".into(),
         host: "demo-host".into(),
@@ -61,14 +61,14 @@ pub fn mapper() -> Mapper {
 }
 
 /// Maps one frame of a recording.
-pub fn map(mapper: &mut Mapper, data: &Value) -> Vec<Out> {
+pub(crate) fn map(mapper: &mut Mapper, data: &Value) -> Vec<Out> {
     let bytes = Bytes::from(data.to_string());
     let frame = Frame::parse(&bytes).expect("a frame");
     mapper.on_frame(&frame, &bytes)
 }
 
 /// Maps a whole recording. A second `server.connected` is a new connection after a cut.
-pub fn replay(mapper: &mut Mapper, name: &str) -> Vec<Out> {
+pub(crate) fn replay(mapper: &mut Mapper, name: &str) -> Vec<Out> {
     let mut out = Vec::new();
     let mut connections = 0;
     for data in frames(name) {
@@ -83,7 +83,7 @@ pub fn replay(mapper: &mut Mapper, name: &str) -> Vec<Out> {
     out
 }
 
-pub fn events(out: &[Out]) -> Vec<&EventAppend> {
+pub(crate) fn events(out: &[Out]) -> Vec<&EventAppend> {
     out.iter()
         .filter_map(|out| match out {
             Out::Event(event) => Some(&**event),
@@ -92,7 +92,7 @@ pub fn events(out: &[Out]) -> Vec<&EventAppend> {
         .collect()
 }
 
-pub fn payload(append: &EventAppend) -> &Payload {
+pub(crate) fn payload(append: &EventAppend) -> &Payload {
     append
         .event
         .as_ref()
@@ -100,7 +100,7 @@ pub fn payload(append: &EventAppend) -> &Payload {
         .expect("a payload")
 }
 
-pub fn key(append: &EventAppend) -> &SessionKey {
+pub(crate) fn key(append: &EventAppend) -> &SessionKey {
     match append.session.as_ref().and_then(|session| session.r#ref.as_ref()) {
         Some(Ref::Key(key)) => key,
         other => panic!("no key: {other:?}"),
@@ -108,7 +108,7 @@ pub fn key(append: &EventAppend) -> &SessionKey {
 }
 
 /// Session and dedupe key of each event: what a hub tells events apart by.
-pub fn identities(out: &[Out]) -> Vec<(String, String)> {
+pub(crate) fn identities(out: &[Out]) -> Vec<(String, String)> {
     events(out)
         .into_iter()
         .map(|event| (key(event).native_id.clone(), event.dedupe_key.clone()))
@@ -116,7 +116,7 @@ pub fn identities(out: &[Out]) -> Vec<(String, String)> {
 }
 
 /// The text of a message or a block of reasoning that is complete, by item.
-pub fn completed_texts(out: &[Out]) -> BTreeMap<String, String> {
+pub(crate) fn completed_texts(out: &[Out]) -> BTreeMap<String, String> {
     let whole = |text: &LongText| text.text.clone();
     events(out)
         .into_iter()
@@ -136,7 +136,7 @@ pub fn completed_texts(out: &[Out]) -> BTreeMap<String, String> {
 
 /// What a client of the hub has of each item after all deltas, applied as the contract says; panics at a delta that lies
 /// about its place, has no started event before it, or comes after the end.
-pub fn delta_texts(out: &[Out]) -> BTreeMap<String, String> {
+pub(crate) fn delta_texts(out: &[Out]) -> BTreeMap<String, String> {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let mut open: BTreeMap<String, bool> = BTreeMap::new();
     for out in out {
@@ -180,7 +180,7 @@ pub fn delta_texts(out: &[Out]) -> BTreeMap<String, String> {
 }
 
 /// One line for each thing that came out, for people and for comparison.
-pub fn summary(out: &[Out]) -> String {
+pub(crate) fn summary(out: &[Out]) -> String {
     out.iter().map(|out| line(out) + "\n").collect()
 }
 

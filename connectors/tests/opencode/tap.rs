@@ -176,11 +176,31 @@ async fn send_all(stream: &LiveStream, said: &[Value]) {
     }
 }
 
+/// Lists that agree with a recording at any moment of it: its session runs, and its asks are open. Lists are read while it
+/// is played.
+fn agree(fake: &Fake, name: &str) {
+    let frames: Vec<Frame> = frames(name).iter().map(Frame::from_value).collect();
+    let running = frames
+        .iter()
+        .map(Frame::session)
+        .find(|session| !session.is_empty())
+        .expect("a session");
+    let asked = frames
+        .iter()
+        .filter(|frame| frame.kind == "permission.asked")
+        .map(|frame| frame.properties.clone());
+    fake.set(|lists| {
+        lists.status = json!({ running: { "type": "busy" } });
+        lists.permissions = asked.collect();
+    });
+}
+
 const WHOLE: &str = "bash_permission_once.global";
 
 #[tokio::test]
 async fn a_stream_without_loss_is_published_whole() {
     let mut fake = Fake::start().await;
+    agree(&fake, WHOLE);
     let mut running = Running::start(&fake);
     let stream = fake.stream().await;
     stream.connected().await;
@@ -193,6 +213,7 @@ async fn a_stream_without_loss_is_published_whole() {
 #[tokio::test]
 async fn what_the_stream_loses_at_its_beginning_is_found() {
     let mut fake = Fake::start().await;
+    agree(&fake, "error400.global");
     fake.set(|lists| lists.history = history_of_events("error400.event"));
     let mut running = Running::start(&fake);
     let stream = fake.stream().await;
@@ -212,18 +233,21 @@ async fn a_cut_in_mid_turn_loses_no_event_and_no_text_stutters() {
     let whole = recorded(WHOLE);
     for cut in [deltas[0], deltas[2], deltas[7]] {
         let mut fake = Fake::start().await;
+        agree(&fake, WHOLE);
         let mut running = Running::start(&fake);
         let stream = fake.stream().await;
         stream.connected().await;
         running.during(send_all(&stream, &said[..=cut])).await;
-        // All that comes now is lost, but for what opencode keeps.
+        drop(stream);
+        let stream = running.during(fake.stream()).await;
+        // All that came meanwhile is lost, but for what opencode keeps.
         let rows = history(WHOLE);
         fake.set(|lists| {
             lists.sessions = json!([session_of(&rows)]);
             lists.history = rows.clone();
+            lists.status = json!({});
+            lists.permissions = json!([]);
         });
-        drop(stream);
-        let stream = running.during(fake.stream()).await;
         stream.connected().await;
         let kept: BTreeSet<_> = whole
             .iter()
