@@ -301,8 +301,8 @@ pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
     /// The stored bytes with the link behind them: what is sent.
     fn linked(&self, stored: &Bytes, link: Link) -> Bytes;
 
-    /// Kind and body of the event that opens a session which its first event did not open.
-    fn opened(&self, key: Option<&SessionKey>) -> (Kind, Bytes);
+    /// Kind and body of the event that opens a session, at this time, which its first event did not open.
+    fn opened(&self, key: Option<&SessionKey>, now: Time) -> (Kind, Bytes);
 
     /// The message that is sent for a fragment: its body with the session's id.
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes;

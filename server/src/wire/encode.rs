@@ -60,12 +60,13 @@ impl Encode for Protobuf {
         bytes.freeze()
     }
 
-    fn opened(&self, key: Option<&SessionKey>) -> (Kind, Bytes) {
+    fn opened(&self, key: Option<&SessionKey>, now: Time) -> (Kind, Bytes) {
         let payload = v1::SessionOpened {
             key: key.map(session_key),
             ..v1::SessionOpened::default()
         };
         let event = v1::Event {
+            occurred_time: Some(timestamp(now)),
             payload: Some(v1::event::Payload::SessionOpened(payload)),
             ..v1::Event::default()
         };

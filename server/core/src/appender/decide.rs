@@ -313,7 +313,7 @@ impl<'a> Decision<'a> {
     }
 
     fn place_opening(&mut self, session: Session) -> Session {
-        let (kind, body) = self.encode.opened(session.key.as_ref());
+        let (kind, body) = self.encode.opened(session.key.as_ref(), self.now);
         let draft = Draft {
             session: SessionRef::Id(session.id.clone()),
             opens: None,

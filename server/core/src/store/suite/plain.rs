@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::event::{Encode, Kind, Placement};
 use crate::id::SessionId;
 use crate::link::Link;
-use crate::offset::Offset;
+use crate::offset::{Offset, Time};
 use crate::session::SessionKey;
 
 /// Stored bytes are the offset (8 bytes, big endian) and the body. The link comes behind them, in the same spelling.
@@ -32,7 +32,7 @@ impl Encode for PlainEncode {
         [&stored[..], &link.0.to_be_bytes()[..]].concat().into()
     }
 
-    fn opened(&self, key: Option<&SessionKey>) -> (Kind, Bytes) {
+    fn opened(&self, key: Option<&SessionKey>, _: Time) -> (Kind, Bytes) {
         let native_id = key.map_or("", |key| &*key.native_id);
         (Kind(20), Bytes::copy_from_slice(native_id.as_bytes()))
     }
