@@ -116,6 +116,13 @@ impl Rig {
         places.try_into().unwrap()
     }
 
+    /// Stores so many plain messages of a session in one commit.
+    pub(crate) async fn store_many(&self, count: usize, id: &str) {
+        let appends = (0..count).map(|_| append(draft(id))).collect();
+        let outcomes = self.append(None, appends).await.unwrap();
+        outcomes.iter().for_each(|outcome| assert!(stored(outcome).index.0 > 0));
+    }
+
     /// Opens a writer.
     pub(crate) async fn open(&self, id: &str) -> Claim {
         let opening = self.appender.open_writer(self.log.clone(), writer(id), Vec::new());

@@ -1,0 +1,84 @@
+//! An event costs work in proportion to those who receive it.
+
+use std::sync::atomic::Ordering;
+
+use crate::interest::{Detail, Selector};
+use crate::subscription::start::Start;
+use crate::testing::rig::{Rig, assert_silent, next, offsets, request, until_caught_up};
+use crate::testing::{draft, interests, only};
+
+#[tokio::test]
+async fn of_a_thousand_subscribers_of_one_session_each_only_receivers_are_woken() {
+    let rig = Rig::new().await;
+    let mut streams = Vec::new();
+    for nth in 0..1000 {
+        let wanted = interests([(only(&format!("s{nth}")), Detail::Live)]);
+        let mut subscription = rig.subscribe(request(Start::Now, &wanted)).await;
+        until_caught_up(&mut subscription).await;
+        streams.push(subscription);
+    }
+    let mut board = rig
+        .subscribe(request(Start::Now, &interests([(Selector::All, Detail::Content)])))
+        .await;
+    until_caught_up(&mut board).await;
+    let counters = rig.log.counters();
+    let count = || {
+        (
+            counters.slots_visited.load(Ordering::Relaxed),
+            counters.deliveries.load(Ordering::Relaxed),
+        )
+    };
+    for round in 0..3 {
+        for nth in [3, 500, 999] {
+            let before = count();
+            rig.store([draft(&format!("s{nth}"))]).await;
+            let events = if round == 0 { 2 } else { 1 };
+            assert_eq!(offsets([&next(&mut streams[nth]).await]).len(), events);
+            assert_eq!(offsets([&next(&mut board).await]).len(), events);
+            let after = count();
+            assert_eq!(
+                (after.0 - before.0, after.1 - before.1),
+                (2 * events as u64, 2 * events as u64)
+            );
+        }
+    }
+    let wakes: Vec<u64> = streams.iter().map(|stream| stream.wakes()).collect();
+    assert_eq!(
+        (wakes.iter().sum::<u64>(), wakes[3], wakes[500], wakes[999]),
+        (9, 3, 3, 3)
+    );
+    assert_eq!(board.wakes(), 9, "wake-ups per event equal its receivers");
+    assert_eq!(
+        (counters.store_reads.load(Ordering::Relaxed), rig.memory.reads()),
+        (0, 0),
+        "none went to the store"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_to_which_nothing_is_due_passes_everything_without_a_look() {
+    let rig = Rig::with_window(1).await;
+    let mut subscription = rig
+        .subscribe(request(Start::Now, &interests([(only("mine"), Detail::Live)])))
+        .await;
+    until_caught_up(&mut subscription).await;
+    for _ in 0..5 {
+        rig.store_many(100, "other").await;
+    }
+    assert_silent(&mut subscription).await;
+    let [place] = rig.store([draft("mine")]).await;
+    let sent = next(&mut subscription).await;
+    assert_eq!(subscription.wakes(), 1);
+    let told = (offsets([&sent]), rig.memory.reads());
+    assert!(told.1 <= 1, "{told:?}, at {place:?}");
+}
+
+#[tokio::test]
+async fn a_parked_stream_is_small() {
+    // What a parked stream owns beside its seat: the struct itself. Its interests are as large as its client made them.
+    assert!(
+        size_of::<crate::subscription::Subscription>() <= 512,
+        "{}",
+        size_of::<crate::subscription::Subscription>()
+    );
+}

@@ -1,0 +1,163 @@
+//! A snapshot holds everything before its offset, or its resume tokens say that it was not given.
+
+use crate::event::ItemStep;
+use crate::interest::{Detail, Selector};
+use crate::offset::Offset;
+use crate::resume_token::Kind;
+use crate::subscription::frame::{Answer, ClosingReason, Frame, ResetReason, Sent};
+use crate::subscription::start::Start;
+use crate::testing::rig::{Rig, item_draft, next, offsets, request, until_caught_up};
+use crate::testing::{draft, interests, only};
+
+const fn name(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Subscribed { .. } => "subscribed",
+        Frame::SnapshotBegin { .. } => "begin",
+        Frame::SnapshotPage(_) => "page",
+        Frame::SnapshotEnd { .. } => "end",
+        Frame::Events { .. } => "events",
+        Frame::Deltas(_) => "deltas",
+        Frame::ItemText(_) => "text",
+        Frame::CaughtUp(_) => "caught up",
+        Frame::FellBehind(_) => "fell behind",
+        Frame::Heartbeat { .. } => "heartbeat",
+        Frame::Closing { .. } => "closing",
+    }
+}
+
+fn names(frames: &[Sent]) -> Vec<&'static str> {
+    frames.iter().map(|sent| name(&sent.frame)).collect()
+}
+
+async fn snapshot(rig: &Rig, frame_bytes: usize) -> crate::subscription::Subscription {
+    let mut asked = request(Start::Snapshot, &interests([(Selector::All, Detail::Live)]));
+    asked.frame_bytes = frame_bytes;
+    rig.subscribe(asked).await
+}
+
+#[tokio::test]
+async fn it_holds_rows_items_and_the_texts_of_what_is_open_then_the_stream_goes_on() {
+    let rig = Rig::new().await;
+    rig.store([
+        item_draft("a", "done", ItemStep::Completed),
+        item_draft("a", "m", ItemStep::Started),
+    ])
+    .await;
+    rig.store([draft("b")]).await;
+    rig.delta("a", "m", 0, "half a sen").await;
+    let mut subscription = snapshot(&rig, 1 << 20).await;
+    let frames = until_caught_up(&mut subscription).await;
+    assert_eq!(names(&frames), ["subscribed", "begin", "page", "end", "caught up"]);
+    let Frame::SnapshotPage(page) = &frames[2].frame else {
+        panic!("a page")
+    };
+    let rows: Vec<_> = page
+        .iter()
+        .map(|entry| {
+            (
+                entry.snapshot.session.id.as_str(),
+                entry.snapshot.items.len(),
+                entry.texts.len(),
+            )
+        })
+        .collect();
+    assert_eq!(rows, [("b", 0, 0), ("a", 2, 1)]);
+    assert_eq!(page[1].texts[0].text.as_deref(), Some(&b"half a sen"[..]));
+    rig.delta("a", "m", 10, "ten").await;
+    let Frame::ItemText(text) = next(&mut subscription).await.frame else {
+        panic!("the text so far")
+    };
+    assert_eq!(text.text.as_deref(), Some(&b"half a senten"[..]));
+    rig.delta("a", "m", 13, "ce").await;
+    assert_eq!(names(&[next(&mut subscription).await]), ["deltas"], "and from there on");
+    rig.store([draft("a")]).await;
+    assert_eq!(offsets([&next(&mut subscription).await]), [5]);
+}
+
+#[tokio::test]
+async fn until_its_end_its_tokens_are_pending_and_a_resume_starts_over() {
+    let rig = Rig::new().await;
+    rig.store([draft("a"), draft("b"), draft("c")]).await;
+    let mut subscription = snapshot(&rig, 1).await;
+    let frames = until_caught_up(&mut subscription).await;
+    assert_eq!(
+        names(&frames),
+        ["subscribed", "begin", "page", "page", "page", "end", "caught up"]
+    );
+    for sent in &frames {
+        assert_eq!(sent.place.next, Offset(6));
+        let token = Start::Resume(rig.token(sent));
+        let again = request(token, &interests([(Selector::All, Detail::Live)]));
+        let again = next(&mut rig.subscribe(again).await).await;
+        let Frame::Subscribed { answer, .. } = again.frame else {
+            panic!("subscribed")
+        };
+        let incomplete = Answer::Reset(ResetReason::SnapshotIncomplete);
+        match name(&sent.frame) {
+            "end" | "caught up" => assert_eq!((sent.place.kind, answer), (Kind::Complete, Answer::Resumed)),
+            _ => assert_eq!((sent.place.kind, answer), (Kind::SnapshotPending, incomplete)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_cut_short_by_a_polite_end_stays_pending() {
+    for taken in 0..=7 {
+        let rig = Rig::new().await;
+        rig.store([draft("a"), draft("b"), draft("c")]).await;
+        let mut subscription = snapshot(&rig, 1).await;
+        let mut frames = Vec::new();
+        for _ in 0..taken {
+            frames.push(next(&mut subscription).await);
+        }
+        rig.draining.send_replace(Some((ClosingReason::Draining, None)));
+        let mut last = next(&mut subscription).await;
+        if taken == 0 {
+            assert_eq!(name(&last.frame), "subscribed", "always the first");
+            last = next(&mut subscription).await;
+        }
+        assert_eq!(name(&last.frame), "closing");
+        let whole = names(&frames).contains(&"end");
+        let kind = if whole { Kind::Complete } else { Kind::SnapshotPending };
+        assert_eq!(last.place.kind, kind, "after {:?}", names(&frames));
+        assert!(subscription.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn at_summary_it_holds_rows_only_and_of_the_wanted_sessions_only() {
+    let rig = Rig::new().await;
+    rig.store([item_draft("a", "m", ItemStep::Started), draft("b")]).await;
+    rig.delta("a", "m", 0, "text").await;
+    let mut subscription = rig
+        .subscribe(request(Start::Snapshot, &interests([(only("a"), Detail::Summary)])))
+        .await;
+    let frames = until_caught_up(&mut subscription).await;
+    let Frame::SnapshotPage(page) = &frames[2].frame else {
+        panic!("a page")
+    };
+    assert_eq!(
+        (page.len(), page[0].snapshot.items.len(), page[0].texts.len()),
+        (1, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn what_was_stored_and_is_not_announced_yet_is_in_it_and_comes_no_second_time() {
+    let rig = Rig::new().await;
+    let other = Rig::beside(&rig).await;
+    rig.store([item_draft("a", "m", ItemStep::Started)]).await;
+    rig.delta("a", "m", 0, "text").await;
+    other.store([item_draft("a", "m", ItemStep::Completed)]).await;
+    let mut subscription = snapshot(&rig, 1 << 20).await;
+    let frames = until_caught_up(&mut subscription).await;
+    assert_eq!(names(&frames), ["subscribed", "begin", "page", "end", "caught up"]);
+    assert_eq!(frames[4].place.next, Offset(3));
+    crate::testing::rig::assert_silent(&mut subscription).await;
+    rig.store([draft("a")]).await;
+    assert_eq!(
+        offsets([&next(&mut subscription).await]),
+        [3],
+        "no text of an item that has ended"
+    );
+}
