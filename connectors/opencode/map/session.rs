@@ -126,7 +126,12 @@ impl Session {
             return;
         }
         let speaker = self.speaker();
+        let before = self.turns.running().map(str::to_owned);
         self.turns.message(emit, &self.name, &mut self.inputs, speaker, info);
+        if let Some(ended) = before.filter(|turn| self.turns.has_ended(turn)) {
+            self.items.died(emit, &self.name, &ended);
+            self.items.turn_ended();
+        }
         if number(info, "/time/completed").is_some() {
             self.message_complete(emit, info);
         }

@@ -42,8 +42,10 @@ pub(super) struct Message {
 pub(super) enum Over {
     /// opencode says so.
     Told,
-    /// It follows: a later turn runs, nothing more comes, or a list says that nothing runs.
+    /// It follows: its last message says so, or nothing more comes.
     Derived,
+    /// A later turn runs. opencode runs one message at a time, so a message that is open was forgotten.
+    Superseded,
     /// A list says that nothing runs, and the agent was in the middle of something.
     Died,
 }
@@ -85,14 +87,16 @@ impl Turn {
                 usage,
                 duration: took,
             }),
-            None if over == Over::Died && end_ms.is_none() => Payload::TurnFailed(TurnFailed {
-                failure_class: FailureClass::Process.into(),
-                message: "opencode runs nothing, and this turn never ended".to_owned(),
-                retryable: true,
-                native_code: String::new(),
-                usage,
-                duration: took,
-            }),
+            None if end_ms.is_none() && (over == Over::Died || (over == Over::Superseded && last.is_some())) => {
+                Payload::TurnFailed(TurnFailed {
+                    failure_class: FailureClass::Process.into(),
+                    message: "opencode runs nothing, and this turn never ended".to_owned(),
+                    retryable: true,
+                    native_code: String::new(),
+                    usage,
+                    duration: took,
+                })
+            }
             None => Payload::TurnCompleted(TurnCompleted {
                 stop_reason: stop_reason(last.map_or("", |message| &message.finish)).into(),
                 final_text: (!turn.final_text.is_empty()).then(|| long_text(&turn.final_text)),

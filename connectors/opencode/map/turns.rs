@@ -127,7 +127,7 @@ impl Turns {
             // A note about an earlier turn.
             Some(running) if is_later(&running.id, &turn) => return,
             Some(_) => {
-                self.finish(emit, name, inputs, Over::Derived);
+                self.finish(emit, name, inputs, Over::Superseded);
                 self.start(emit, name, inputs, speaker, &turn);
             }
             None if later && !turn.is_empty() => self.start(emit, name, inputs, speaker, &turn),
@@ -261,7 +261,7 @@ impl Turns {
         );
         match over {
             Over::Told => emit.fact(name, at, &key, payload),
-            Over::Derived | Over::Died => emit.derived(name, at, &key, payload),
+            Over::Derived | Over::Superseded | Over::Died => emit.derived(name, at, &key, payload),
         }
         inputs.run_through(&turn.id);
         self.last_failure = self

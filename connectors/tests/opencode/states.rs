@@ -269,6 +269,41 @@ fn an_agent_that_died_is_not_shown_as_done() {
 }
 
 #[test]
+fn a_turn_that_was_forgotten_has_failed_also_when_another_follows() {
+    let mut mapper = mapper();
+    let text = json!({ "id": "prt_9", "messageID": "msg_2", "type": "text", "text": "", "time": { "start": 7 } });
+    let delta = json!({ "messageID": "msg_2", "partID": "prt_9", "field": "text", "delta": "half a" });
+    let out = say(
+        &mut mapper,
+        &[
+            session(),
+            user("msg_1"),
+            user_text("msg_1", json!({ "text": "one" })),
+            agent("msg_2", "msg_1", json!({})),
+            ("message.part.updated", json!({ "part": text })),
+            ("message.part.delta", delta),
+            user("msg_3"),
+            user_text("msg_3", json!({ "text": "two" })),
+            agent("msg_4", "msg_3", complete()),
+            status("idle"),
+        ],
+    );
+    let wanted = [
+        "SessionOpened",
+        "InputAdmitted",
+        "TurnStarted msg_1",
+        "MessageStarted msg_1",
+        "TurnFailed msg_1",
+        "InputAdmitted",
+        "TurnStarted msg_3",
+        "MessageCompleted msg_1",
+        "TurnCompleted msg_3",
+    ];
+    assert_eq!(told(&out), wanted);
+    assert_eq!(completed_texts(&out)["prt_9"], "half a");
+}
+
+#[test]
 fn an_older_list_does_not_override_the_stream() {
     let mut mapper = mapper();
     say(
