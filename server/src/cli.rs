@@ -6,13 +6,29 @@
 pub mod exit;
 pub mod serve;
 pub mod key;
+mod sessions;
+mod tail;
+mod publish;
+mod history;
+mod connect;
+mod hub;
+mod select;
+mod lines;
+mod summary;
+mod table;
+mod json;
+mod printable;
+mod output;
+mod signals;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::{config, telemetry};
 pub use exit::Exit;
+use output::Output;
 
 /// The board between coding agents and the people who run them.
 ///
@@ -31,6 +47,16 @@ enum Command {
     Serve(serve::Args),
     /// Make, list and revoke keys, in the data folder of this machine's hub. Running hubs follow within a second.
     Key(key::Args),
+    /// List the sessions.
+    Sessions(sessions::Args),
+    /// Show what happens, while it happens.
+    Tail(tail::Args),
+    /// Append events that stand in a file, a line each.
+    Publish(publish::Args),
+    /// Show what is stored.
+    History(history::Args),
+    /// Tie an agent on this machine to the hub.
+    Connect(connect::Args),
 }
 
 /// Why a command did not do it.
@@ -48,6 +74,29 @@ pub enum Error {
     /// `key` failed.
     #[error(transparent)]
     Key(#[from] key::Error),
+    /// The hub cannot be reached, or does not do it.
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
+    /// `publish` failed.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    /// `connect` failed.
+    #[error(transparent)]
+    Connect(#[from] connect::Error),
+    /// A message has no line of JSON.
+    #[error(transparent)]
+    Json(#[from] json::Error),
+    /// It could not be told to end.
+    #[error(transparent)]
+    Signals(#[from] signals::Error),
+    /// The place cannot be kept.
+    #[error("cannot write the resume file {path}", path = path.display())]
+    ResumeFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What was asked for could not be printed.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -60,6 +109,10 @@ impl Error {
             Error::Telemetry(_) => Exit::Failed,
             Error::Serve(error) => error.exit(),
             Error::Key(error) => error.exit(),
+            Error::Hub(error) => error.exit(),
+            Error::Publish(error) => error.exit(),
+            Error::Connect(error) => error.exit(),
+            Error::Json(_) | Error::Signals(_) | Error::ResumeFile { .. } => Exit::Failed,
             // Whoever read our output has seen enough.
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Error::Output(_) => Exit::Failed,
@@ -72,6 +125,11 @@ pub async fn run(cli: Cli) -> Exit {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args).await.map_err(Error::from),
         Command::Key(args) => key::run(args, &mut anstream::stdout().lock()).await,
+        Command::Sessions(args) => sessions::run(args, &mut Output::stdout()).await,
+        Command::Tail(args) => tail::run(args, &mut Output::stdout()).await,
+        Command::Publish(args) => publish::run(args, &mut Output::stdout()).await,
+        Command::History(args) => history::run(args, &mut Output::stdout()).await,
+        Command::Connect(args) => connect::run(args).await,
     };
     let Err(error) = outcome else {
         return Exit::Done;
@@ -93,6 +151,8 @@ fn tell(error: &dyn std::error::Error) {
         text.push_str(&error.to_string());
         cause = error.source();
     }
+    // What the hub says may hold what an agent said.
+    let text = printable::one_line(&text);
     // When standard error is gone as well there is nobody left to tell.
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {text}");
 }

@@ -52,7 +52,11 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error> {
     let hub = args.hub.hub()?;
     let mut lines = Lines::new(out.look());
-    let order = if args.reverse { EventOrder::Descending } else { EventOrder::Ascending };
+    let order = if args.reverse {
+        EventOrder::Descending
+    } else {
+        EventOrder::Ascending
+    };
     let mut request = ListEventsRequest {
         interests: args.select.interests(),
         order: order.into(),
@@ -63,7 +67,11 @@ pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error
     let (resume_token, more) = loop {
         // No page is longer than what is still wanted, so that its resume token is that of the last line.
         request.page_size = i32::try_from(left.min(PAGE_MAX)).unwrap_or(i32::MAX);
-        let page = hub.client.list_events_page(request.clone()).await.map_err(|error| hub.error(error))?;
+        let page = hub
+            .client
+            .list_events_page(request.clone())
+            .await
+            .map_err(|error| hub.error(error))?;
         left = left.saturating_sub(page.events.len() as u64);
         print(&page, &args, &mut lines, out)?;
         if page.next_page_token.is_empty() || left == 0 {
@@ -72,7 +80,10 @@ pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error
         request.page_token = page.next_page_token;
     };
     if more {
-        note(&format!("these are {}; there may be more, raise --limit to see them", args.limit));
+        note(&format!(
+            "these are {}; there may be more, raise --limit to see them",
+            args.limit
+        ));
     }
     if let Some(path) = args.resume_file {
         let saved = FileResumeTokenStore::new(&path).save(resume_token.clone()).await;

@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn round_trip<M: Line + PartialEq>(message: &M) -> String {
+    fn round_trip<M: Line + PartialEq + std::fmt::Debug>(message: &M) -> String {
         let line = line(message).unwrap();
         assert!(!line.contains('\n'));
         assert_eq!(&parse::<M>(&line).unwrap().unwrap(), message, "{line}");
@@ -162,24 +162,39 @@ mod tests {
             outcome: Some(rejected),
             ..v1::AppendResult::default()
         };
-        assert_eq!(round_trip(&result), r#"{"rejected":{"reason":"ERROR_REASON_PAYLOAD_MISSING"}}"#);
+        assert_eq!(
+            round_trip(&result),
+            r#"{"rejected":{"reason":"ERROR_REASON_PAYLOAD_MISSING"}}"#
+        );
     }
 
     #[test]
     fn names_of_the_contract_are_read_too() {
         let line = r#"{"session":{"session_id":"s"},"event":{"item_id":"m","message_completed":{}}}"#;
         let append = parse::<v1::EventAppend>(line).unwrap().unwrap();
-        assert!(matches!(append.event.unwrap().payload, Some(Payload::MessageCompleted(_))));
+        assert!(matches!(
+            append.event.unwrap().payload,
+            Some(Payload::MessageCompleted(_))
+        ));
     }
 
     #[test]
     fn a_bad_line_names_its_field() {
         let problem = |line: &str| parse::<v1::EventAppend>(line).unwrap().unwrap_err();
         let field = |line: &str| problem(line).field;
-        assert_eq!(field(r#"{"event":{"messageCompleted":{"content":[{"text":{"text":5}}]}}}"#), "event.messageCompleted.content[0].text.text");
-        assert_eq!(field(r#"{"event":{"turnStarted":{"trigger":"NO_SUCH"}}}"#), "event.turnStarted.trigger");
+        assert_eq!(
+            field(r#"{"event":{"messageCompleted":{"content":[{"text":{"text":5}}]}}}"#),
+            "event.messageCompleted.content[0].text.text"
+        );
+        assert_eq!(
+            field(r#"{"event":{"turnStarted":{"trigger":"NO_SUCH"}}}"#),
+            "event.turnStarted.trigger"
+        );
         let unknown = problem(r#"{"event":{"mesage":{}}}"#);
-        assert!(unknown.field.starts_with("event") && unknown.message.contains("mesage"), "{unknown:?}");
+        assert!(
+            unknown.field.starts_with("event") && unknown.message.contains("mesage"),
+            "{unknown:?}"
+        );
         let broken = problem(r#"{"event":"#);
         assert!(broken.message.contains("(column 9)"), "{broken:?}");
         assert!(!problem("{} {}").message.is_empty());

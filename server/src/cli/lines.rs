@@ -67,7 +67,11 @@ impl Lines {
             Some(Witness::Heuristic) => "(guessed) ",
             Some(Witness::Unspecified | Witness::Structured | Witness::Derived) | None => "",
         };
-        let room = self.look.width.saturating_sub(LEFT_WIDTH + guessed.len()).max(WORDS_WIDTH_MIN);
+        let room = self
+            .look
+            .width
+            .saturating_sub(LEFT_WIDTH + guessed.len())
+            .max(WORDS_WIDTH_MIN);
         let time = self.look.paint(QUIET, &time);
         let left = self.left(&event.session_id, summary.kind);
         let line = format!("{time}  {left}  {guessed}{}", fit(&summary.text, room));
@@ -93,7 +97,11 @@ impl Lines {
         };
         let size = bytes(content.content.len() as u64);
         let shown = &content.content[..content.content.len().min(RAW_BYTES_MAX)];
-        let text = format!("raw {} {size}\n{}", one_line(&content.media_type), String::from_utf8_lossy(shown));
+        let text = format!(
+            "raw {} {size}\n{}",
+            one_line(&content.media_type),
+            String::from_utf8_lossy(shown)
+        );
         let mut lines = INDENT.to_owned();
         push_lines(&mut lines, text.trim_end(), INDENT);
         if shown.len() < content.content.len() {
@@ -141,9 +149,10 @@ fn short(session_id: &str) -> String {
 fn style(kind: &str) -> Style {
     let (family, what) = kind.split_once('.').unwrap_or((kind, ""));
     match (family, what) {
-        ("turn", "failed") | ("command", "failed" | "rejected" | "unknown") | ("connector", "lost") | ("health", "quota_blocked") => {
-            AnsiColor::Red.on_default().bold()
-        }
+        ("turn", "failed")
+        | ("command", "failed" | "rejected" | "unknown")
+        | ("connector", "lost")
+        | ("health", "quota_blocked") => AnsiColor::Red.on_default().bold(),
         ("ask" | "attention", _) => AnsiColor::Yellow.on_default().bold(),
         ("message", _) => AnsiColor::Green.on_default(),
         ("input" | "command", _) => AnsiColor::Magenta.on_default(),
@@ -191,7 +200,10 @@ mod tests {
     #[test]
     fn an_event_is_one_line_whatever_it_says() {
         let hostile = notice("a\n\u{1b}[2J\r\nb\u{9b}", 61);
-        assert_eq!(lines(Look::PLAIN, &[hostile]), "00:01:01  …56789abcdef  health.notice         a ␛[2J b\u{fffd}\n");
+        assert_eq!(
+            lines(Look::PLAIN, &[hostile]),
+            "00:01:01  …56789abcdef  health.notice         a ␛[2J b\u{fffd}\n"
+        );
         let mut session = notice("x", 0);
         session.session_id = "\u{1b}[1m\n".into();
         assert!(lines(Look::PLAIN, &[session]).starts_with("00:00:00  ␛[1m "));
@@ -204,7 +216,10 @@ mod tests {
             ..Look::PLAIN
         };
         let line = lines(look, &[notice(&"日本".repeat(100), 0)]);
-        assert!(line.ends_with("…\n") && (79..=80).contains(&width(line.trim_end())), "{line}");
+        assert!(
+            line.ends_with("…\n") && (79..=80).contains(&width(line.trim_end())),
+            "{line}"
+        );
     }
 
     #[test]
@@ -223,7 +238,10 @@ mod tests {
         attribution.set_witness(Witness::Heuristic);
         event.attribution = Some(attribution);
         let line = lines(Look::PLAIN, &[event]);
-        assert!(line.starts_with("00:00:00  -  ") && line.ends_with("  (guessed) x\n"), "{line}");
+        assert!(
+            line.starts_with("00:00:00  -  ") && line.ends_with("  (guessed) x\n"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -248,10 +266,19 @@ mod tests {
                 content: content.into(),
             };
             let mut out = String::new();
-            Lines::fixed(Look::PLAIN).raw(&EventRaw { offset: 0, raw: Some(raw) }, &mut out);
+            Lines::fixed(Look::PLAIN).raw(
+                &EventRaw {
+                    offset: 0,
+                    raw: Some(raw),
+                },
+                &mut out,
+            );
             out
         };
-        assert_eq!(raw(b"{\"a\":\x1b}\n".to_vec()), "  │ raw application/json 9 B\n  │ {\"a\":␛}\n");
+        assert_eq!(
+            raw(b"{\"a\":\x1b}\n".to_vec()),
+            "  │ raw application/json 8 B\n  │ {\"a\":␛}\n"
+        );
         let long = raw(vec![b'x'; 10_000]);
         assert!(long.ends_with("x…\n") && long.len() < 5_000);
     }

@@ -26,6 +26,7 @@ pub(super) struct Look {
 
 impl Look {
     /// A file or another program reads it.
+    #[cfg(test)]
     pub(super) const PLAIN: Look = Look {
         colours: false,
         terminal: false,
@@ -93,7 +94,9 @@ impl Write for Output {
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("look", &self.look).finish_non_exhaustive()
+        f.debug_struct("Output")
+            .field("look", &self.look)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// Which events.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// The sessions; all of them when none is named, and no project or vendor either
     #[arg(value_name = "SESSION")]
@@ -125,7 +126,10 @@ mod tests {
         assert_eq!(some.len(), 4);
         for interest in &some {
             assert_eq!(interest.detail(), v1::Detail::Content);
-            assert_eq!(interest.families().collect::<Vec<_>>(), [EventFamily::Message, EventFamily::Tool]);
+            assert_eq!(
+                interest.families().collect::<Vec<_>>(),
+                [EventFamily::Message, EventFamily::Tool]
+            );
         }
         let tree = interests("a --with-descendants");
         assert!(matches!(&tree[0].selector, Some(Selector::Session(session)) if session.with_descendants));
@@ -136,9 +140,15 @@ mod tests {
         for family in FAMILIES {
             assert_ne!(interests(&format!("--family {family}"))[0].families, [0]);
         }
-        assert!(EventFamily::try_from(16).is_err(), "a family of this contract has no name here");
+        assert!(
+            EventFamily::try_from(16).is_err(),
+            "a family of this contract has no name here"
+        );
         for wrong in ["--family gossip", "--with-descendants"] {
-            assert!(Typed::try_parse_from(std::iter::once("tail").chain(wrong.split(' '))).is_err(), "{wrong}");
+            assert!(
+                Typed::try_parse_from(std::iter::once("tail").chain(wrong.split(' '))).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

@@ -210,7 +210,12 @@ mod tests {
 
     #[test]
     fn times_are_told_in_one_unit() {
-        let at = |seconds| ago(Some(prost_types::Timestamp { seconds, nanos: 0 }), Time(1_000_000_000_000));
+        let at = |seconds| {
+            ago(
+                Some(prost_types::Timestamp { seconds, nanos: 0 }),
+                Time(1_000_000_000_000),
+            )
+        };
         assert_eq!(at(1_000_005), "now");
         assert_eq!(at(1_000_000 - 59), "59s ago");
         assert_eq!(at(1_000_000 - 3_599), "59m ago");

@@ -57,7 +57,10 @@ fn row(payload: &P) -> (&'static str, String) {
         P::TurnStarted(started) => ("turn.started", item::turn_started(started)),
         P::TurnCompleted(completed) => ("turn.completed", item::turn_completed(completed)),
         P::TurnFailed(failed) => ("turn.failed", item::turn_failed(failed)),
-        P::TurnInterrupted(stopped) => ("turn.interrupted", word(stopped.cause().as_str_name(), "INTERRUPT_CAUSE_")),
+        P::TurnInterrupted(stopped) => (
+            "turn.interrupted",
+            word(stopped.cause().as_str_name(), "INTERRUPT_CAUSE_"),
+        ),
         P::MessageStarted(started) => ("message.started", word(started.role().as_str_name(), "MESSAGE_ROLE_")),
         P::MessageCompleted(completed) => ("message.completed", item::message_completed(completed)),
         P::ReasoningStarted(_) => ("reasoning.started", String::new()),
@@ -69,9 +72,15 @@ fn row(payload: &P) -> (&'static str, String) {
         P::AskUpdated(updated) => ("ask.updated", ask::content(updated.content.as_ref())),
         P::AskAnswering(answering) => ("ask.answering", some("by", &answering.principal)),
         P::AskResolved(resolved) => ("ask.resolved", ask::resolved(resolved)),
-        P::AskWithdrawn(withdrawn) => ("ask.withdrawn", word(withdrawn.reason().as_str_name(), "ASK_WITHDRAW_REASON_")),
+        P::AskWithdrawn(withdrawn) => (
+            "ask.withdrawn",
+            word(withdrawn.reason().as_str_name(), "ASK_WITHDRAW_REASON_"),
+        ),
         P::AskExpired(expired) => ("ask.expired", expired.reason.clone()),
-        P::AskOrphaned(orphaned) => ("ask.orphaned", word(orphaned.reason().as_str_name(), "ASK_ORPHAN_REASON_")),
+        P::AskOrphaned(orphaned) => (
+            "ask.orphaned",
+            word(orphaned.reason().as_str_name(), "ASK_ORPHAN_REASON_"),
+        ),
         P::AskUnconfirmed(unconfirmed) => ("ask.unconfirmed", some("of", &unconfirmed.writer_id)),
         P::SubagentSpawned(spawned) => ("subagent.spawned", work::subagent_spawned(spawned)),
         P::SubagentUpdated(updated) => ("subagent.updated", updated.status_text.clone()),
@@ -90,13 +99,19 @@ fn row(payload: &P) -> (&'static str, String) {
         P::QuotaBlocked(blocked) => ("health.quota_blocked", health::quota_blocked(blocked)),
         P::QuotaResumed(resumed) => ("health.quota_resumed", resumed.quota.clone()),
         P::UsageRecorded(usage) => ("health.usage_recorded", words::usage(usage.usage.as_ref())),
-        P::CompactionStarted(started) => ("health.compaction_started", word(started.trigger().as_str_name(), "COMPACTION_TRIGGER_")),
+        P::CompactionStarted(started) => (
+            "health.compaction_started",
+            word(started.trigger().as_str_name(), "COMPACTION_TRIGGER_"),
+        ),
         P::CompactionCompleted(completed) => ("health.compaction_completed", health::compaction_completed(completed)),
         P::HistoryReverted(reverted) => ("health.history_reverted", health::history_reverted(reverted)),
         P::Notice(notice) => ("health.notice", health::notice(notice)),
         P::AttentionRaised(raised) => ("attention.raised", steered::attention(raised.item.as_ref())),
         P::AttentionRevised(revised) => ("attention.revised", steered::attention(revised.item.as_ref())),
-        P::AttentionCleared(cleared) => ("attention.cleared", word(cleared.cause().as_str_name(), "ATTENTION_CLEAR_CAUSE_")),
+        P::AttentionCleared(cleared) => (
+            "attention.cleared",
+            word(cleared.cause().as_str_name(), "ATTENTION_CLEAR_CAUSE_"),
+        ),
         P::AttentionPrincipalStateChanged(changed) => ("attention.principal_state", steered::principal_state(changed)),
         P::CommandAccepted(accepted) => ("command.accepted", steered::accepted(accepted)),
         P::CommandDispatched(dispatched) => ("command.dispatched", some("to", &dispatched.writer_id)),
@@ -107,7 +122,10 @@ fn row(payload: &P) -> (&'static str, String) {
         P::CommandCancelled(cancelled) => ("command.cancelled", some("by", &cancelled.principal)),
         P::CommandFailed(failed) => ("command.failed", steered::failure(failed.failure.as_ref())),
         P::CommandUnknown(unknown) => ("command.unknown", steered::failure(unknown.failure.as_ref())),
-        P::VendorRaw(raw) => ("vendor.raw", words::join([&raw.vendor, &raw.r#type, &words::bytes(raw.content.len() as u64)])),
+        P::VendorRaw(raw) => (
+            "vendor.raw",
+            words::join([&raw.vendor, &raw.r#type, &words::bytes(raw.content.len() as u64)]),
+        ),
     }
 }
 

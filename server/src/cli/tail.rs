@@ -9,6 +9,7 @@ mod view;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use bellboard_sdk::v1::ErrorReason;
 use bellboard_sdk::{self as sdk, FileResumeTokenStore, Frame, OnUndecodable, Start, SubscribeOptions, Subscription};
 use futures_util::StreamExt as _;
 
@@ -21,8 +22,8 @@ use view::View;
 /// What is typed behind `bellboard tail`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line is an event: time, session, kind, words. On a terminal, messages grow while the agent writes them.
-Ctrl-C ends it.
+A line is an event: time, session, kind, words. On a terminal, messages grow while the agent
+writes them. Ctrl-C ends it.
 
 Examples:
   bellboard tail
@@ -87,7 +88,11 @@ enum Form {
 pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error> {
     let hub = args.hub.hub()?;
     let mut signals = Signals::new()?;
-    let mut form = if args.json { Form::Json } else { Form::People(Box::new(View::new(out.look()))) };
+    let mut form = if args.json {
+        Form::Json
+    } else {
+        Form::People(Box::new(View::new(out.look())))
+    };
     let mut frames = tokio::select! {
         reached = hub.reach() => {
             reached?;
@@ -153,16 +158,13 @@ impl Form {
 
 /// The error that ends the stream; none for one after which it goes on.
 fn failed(error: sdk::Error, hub: &Hub) -> Option<super::Error> {
-    match &error {
+    if error.reason() == Some(ErrorReason::ResumeTokenInvalid) {
         // The stream goes on from a snapshot, which says so in its own frames.
-        sdk::Error::StartFromSnapshot(failure)
-            if failure.reason == Some(sdk::v1::ErrorReason::ResumeTokenInvalid) =>
-        {
-            note(&printable::one_line(&format!("the place in the resume file leads nowhere, starting anew: {error}")));
-            None
-        }
-        _ => Some(hub.error(error).into()),
+        let text = format!("the place in the resume file leads nowhere, starting anew: {error}");
+        note(&printable::one_line(&text));
+        return None;
     }
+    Some(hub.error(error).into())
 }
 
 #[cfg(test)]

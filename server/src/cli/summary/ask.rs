@@ -10,12 +10,25 @@ pub(super) fn content(content: Option<&AskContent>) -> String {
         return String::new();
     };
     let kind = word(content.kind().as_str_name(), "ASK_KIND_");
-    let AskSubject { tool, command_line, url, .. } = content.subject.clone().unwrap_or_default();
-    let question = content.questions.first().map(|question| clip(&question.text).to_owned()).unwrap_or_default();
+    let AskSubject {
+        tool,
+        command_line,
+        url,
+        ..
+    } = content.subject.clone().unwrap_or_default();
+    let question = content
+        .questions
+        .first()
+        .map(|question| clip(&question.text).to_owned())
+        .unwrap_or_default();
     let detail = [question, command_line, url, long(content.detail.as_ref()), tool];
     let detail = detail.into_iter().find(|detail| !detail.is_empty()).unwrap_or_default();
     let kind = if kind.is_empty() { kind } else { format!("{kind}:") };
-    let title = if content.title == detail { String::new() } else { content.title.clone() };
+    let title = if content.title == detail {
+        String::new()
+    } else {
+        content.title.clone()
+    };
     join([kind, title, detail])
 }
 
@@ -30,7 +43,12 @@ pub(super) fn resolved(resolved: &AskResolved) -> String {
     };
     let scope = word(resolution.scope().as_str_name(), "GRANT_SCOPE_");
     let outcome = word(resolution.outcome().as_str_name(), "ASK_OUTCOME_");
-    join([outcome, aside(&scope), some("by", &who), resolution.answer.as_ref().map(answer).unwrap_or_default()])
+    join([
+        outcome,
+        aside(&scope),
+        some("by", &who),
+        resolution.answer.as_ref().map(answer).unwrap_or_default(),
+    ])
 }
 
 fn answer(answer: &AskAnswer) -> String {

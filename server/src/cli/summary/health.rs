@@ -6,11 +6,18 @@ use super::words::{aside, join, long, word};
 
 pub(super) fn retry(retry: &RetryScheduled) -> String {
     let class = word(retry.failure_class().as_str_name(), "FAILURE_CLASS_");
-    join([format!("attempt {}", retry.attempt), aside(&class), retry.message.clone()])
+    join([
+        format!("attempt {}", retry.attempt),
+        aside(&class),
+        retry.message.clone(),
+    ])
 }
 
 pub(super) fn quota_updated(quota: &QuotaUpdated) -> String {
-    let used = quota.used_percent.map(|percent| format!("{percent:.0}% used")).unwrap_or_default();
+    let used = quota
+        .used_percent
+        .map(|percent| format!("{percent:.0}% used"))
+        .unwrap_or_default();
     join([&quota.quota, &used])
 }
 

@@ -44,33 +44,55 @@ pub(super) fn message_completed(completed: &MessageCompleted) -> String {
 }
 
 pub(super) fn reasoning_completed(completed: &ReasoningCompleted) -> String {
-    let text = [&completed.summary, &completed.text].into_iter().map(|text| long(text.as_ref()));
+    let text = [&completed.summary, &completed.text]
+        .into_iter()
+        .map(|text| long(text.as_ref()));
     let text = text.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     let hidden = if completed.encrypted { "(encrypted)" } else { "" };
     join([end(completed.end()), hidden.to_owned(), text])
 }
 
 pub(super) fn tool_started(started: &ToolStarted) -> String {
-    let title = if started.title.is_empty() { input(started.input.as_ref()) } else { started.title.clone() };
+    let title = if started.title.is_empty() {
+        input(started.input.as_ref())
+    } else {
+        started.title.clone()
+    };
     said(&started.tool, title)
 }
 
 pub(super) fn tool_progress(progress: &ToolProgress) -> String {
-    let percent = progress.percent.map(|percent| format!("{percent:.0}%")).unwrap_or_default();
+    let percent = progress
+        .percent
+        .map(|percent| format!("{percent:.0}%"))
+        .unwrap_or_default();
     join([&percent, &progress.message, &progress.output_tail])
 }
 
 pub(super) fn tool_completed(completed: &ToolCompleted) -> String {
     let status = word(completed.status().as_str_name(), "TOOL_STATUS_");
-    let exit = completed.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
+    let exit = completed
+        .exit_code
+        .map(|code| format!("exit code {code}"))
+        .unwrap_or_default();
     let took = duration(completed.duration.as_ref());
-    let title = if completed.title.is_empty() { input(completed.input.as_ref()) } else { completed.title.clone() };
+    let title = if completed.title.is_empty() {
+        input(completed.input.as_ref())
+    } else {
+        completed.title.clone()
+    };
     let output = if completed.error_message.is_empty() {
         long(completed.output.as_ref())
     } else {
         completed.error_message.clone()
     };
-    let outcome = aside(&[status, exit, took].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", "));
+    let outcome = aside(
+        &[status, exit, took]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
     join([said(&completed.tool, title), outcome, some("→", &output)])
 }
 

@@ -1,8 +1,8 @@
 //! Sessions and connectors in a few words.
 
 use bellboard_sdk::v1::{
-    ConnectorOffline, ConnectorOnline, SessionAliased, SessionClosed, SessionConfig, SessionConfigChanged, SessionOpened,
-    SessionStateChanged, SessionUpdated,
+    ConnectorOffline, ConnectorOnline, SessionAliased, SessionClosed, SessionConfig, SessionConfigChanged,
+    SessionOpened, SessionStateChanged, SessionUpdated,
 };
 
 use super::words::{aside, join, some, word};
@@ -10,30 +10,52 @@ use super::words::{aside, join, some, word};
 pub(super) fn opened(opened: &SessionOpened) -> String {
     let facts = opened.facts.clone().unwrap_or_default();
     let key = opened.key.clone().unwrap_or_default();
-    let vendor = if facts.vendor.is_empty() { key.vendor } else { facts.vendor };
-    let project = if facts.project.is_empty() { key.project } else { facts.project };
+    let vendor = if facts.vendor.is_empty() {
+        key.vendor
+    } else {
+        facts.vendor
+    };
+    let project = if facts.project.is_empty() {
+        key.project
+    } else {
+        facts.project
+    };
     join([facts.title, aside(&vendor), some("in", &project)])
 }
 
 pub(super) fn aliased(aliased: &SessionAliased) -> String {
-    let now = aliased.key.as_ref().map(|key| some("now", &key.native_id)).unwrap_or_default();
+    let now = aliased
+        .key
+        .as_ref()
+        .map(|key| some("now", &key.native_id))
+        .unwrap_or_default();
     join([word(aliased.reason().as_str_name(), "SESSION_ALIAS_REASON_"), now])
 }
 
 pub(super) fn updated(updated: &SessionUpdated) -> String {
     let facts = updated.facts.clone().unwrap_or_default();
-    let fields = updated.update_mask.as_ref().map(|mask| mask.paths.join(", ")).unwrap_or_default();
+    let fields = updated
+        .update_mask
+        .as_ref()
+        .map(|mask| mask.paths.join(", "))
+        .unwrap_or_default();
     join([aside(&fields), facts.title])
 }
 
 pub(super) fn config_changed(changed: &SessionConfigChanged) -> String {
-    let SessionConfig { model, mode, effort, .. } = changed.config.clone().unwrap_or_default();
+    let SessionConfig {
+        model, mode, effort, ..
+    } = changed.config.clone().unwrap_or_default();
     join([some("model", &model), some("mode", &mode), some("effort", &effort)])
 }
 
 pub(super) fn closed(closed: &SessionClosed) -> String {
     let cause = word(closed.cause().as_str_name(), "SESSION_CLOSE_CAUSE_");
-    join([cause, closed.reason.clone(), some("merged into", &closed.merged_into_session_id)])
+    join([
+        cause,
+        closed.reason.clone(),
+        some("merged into", &closed.merged_into_session_id),
+    ])
 }
 
 pub(super) fn state_changed(changed: &SessionStateChanged) -> String {

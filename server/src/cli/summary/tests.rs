@@ -19,8 +19,16 @@ fn every_family_is_told_in_a_few_words() {
             "session.opened",
             "Fix it (opencode) in /p",
         ),
-        (r#""sessionClosed":{"cause":"SESSION_CLOSE_CAUSE_USER","reason":"done"}"#, "session.closed", "user done"),
-        (r#""connectorOnline":{"vendor":"opencode","host":"h"}"#, "connector.online", "opencode on h"),
+        (
+            r#""sessionClosed":{"cause":"SESSION_CLOSE_CAUSE_USER","reason":"done"}"#,
+            "session.closed",
+            "user done",
+        ),
+        (
+            r#""connectorOnline":{"vendor":"opencode","host":"h"}"#,
+            "connector.online",
+            "opencode on h",
+        ),
         (
             r#""inputAdmitted":{"author":"ada","mode":"INPUT_MODE_QUEUE","content":[{"text":{"text":"go"}}]}"#,
             "input.admitted",
@@ -36,7 +44,11 @@ fn every_family_is_told_in_a_few_words() {
             "message.completed",
             "(truncated) agent: a [image/png 3 B]",
         ),
-        (r#""reasoningCompleted":{"text":{"text":"hm"},"encrypted":true}"#, "reasoning.completed", "(encrypted) hm"),
+        (
+            r#""reasoningCompleted":{"text":{"text":"hm"},"encrypted":true}"#,
+            "reasoning.completed",
+            "(encrypted) hm",
+        ),
         (
             r#""toolCompleted":{"tool":"bash","title":"ls","status":"TOOL_STATUS_OK","exitCode":0,"duration":"0.020s","output":{"text":"a b"}}"#,
             "tool.completed",
@@ -52,14 +64,26 @@ fn every_family_is_told_in_a_few_words() {
             "ask.resolved",
             "allowed (once) by ada",
         ),
-        (r#""subagentSpawned":{"agentType":"explore","prompt":{"text":"look"}}"#, "subagent.spawned", "explore look"),
-        (r#""backgroundEnded":{"taskId":"t","status":"TASK_STATUS_ERROR","exitCode":2}"#, "background.ended", "t error exit code 2"),
+        (
+            r#""subagentSpawned":{"agentType":"explore","prompt":{"text":"look"}}"#,
+            "subagent.spawned",
+            "explore look",
+        ),
+        (
+            r#""backgroundEnded":{"taskId":"t","status":"TASK_STATUS_ERROR","exitCode":2}"#,
+            "background.ended",
+            "t error exit code 2",
+        ),
         (
             r#""planUpdated":{"entries":[{"content":"a","status":"PLAN_ENTRY_STATUS_COMPLETED"},{"content":"b","status":"PLAN_ENTRY_STATUS_IN_PROGRESS"}]}"#,
             "work.plan_updated",
             "1 of 2 done now: b",
         ),
-        (r#""retryScheduled":{"attempt":3,"message":"slow down"}"#, "health.retry_scheduled", "attempt 3 slow down"),
+        (
+            r#""retryScheduled":{"attempt":3,"message":"slow down"}"#,
+            "health.retry_scheduled",
+            "attempt 3 slow down",
+        ),
         (
             r#""attentionRaised":{"item":{"tier":"ATTENTION_TIER_P0","reason":"ATTENTION_REASON_PERMISSION","title":"t"}}"#,
             "attention.raised",
@@ -70,9 +94,21 @@ fn every_family_is_told_in_a_few_words() {
             "command.accepted",
             "prompt: go by ada",
         ),
-        (r#""commandFailed":{"failure":{"reason":"ERROR_REASON_BUSY","message":"m"}}"#, "command.failed", "BUSY m"),
-        (r#""vendorRaw":{"vendor":"v","type":"t","content":"AAAA"}"#, "vendor.raw", "v t 3 B"),
-        (r#""redacted":{"reason":"REDACTION_REASON_SESSION_DELETED"}"#, "redacted", "session deleted"),
+        (
+            r#""commandFailed":{"failure":{"reason":"ERROR_REASON_BUSY","message":"m"}}"#,
+            "command.failed",
+            "BUSY m",
+        ),
+        (
+            r#""vendorRaw":{"vendor":"v","type":"t","content":"AAAA"}"#,
+            "vendor.raw",
+            "v t 3 B",
+        ),
+        (
+            r#""redacted":{"reason":"REDACTION_REASON_SESSION_DELETED"}"#,
+            "redacted",
+            "session deleted",
+        ),
     ] {
         assert_eq!(summary(payload), (kind, text.to_owned()));
     }
@@ -89,8 +125,16 @@ fn every_payload_is_named_after_its_family_and_can_be_empty() {
         message.set_field(&field, Value::Message(empty));
         let summary = of(&message.transcode_to().unwrap());
         let family = bellboard_proto::family_of(field.number());
-        let family = family.map_or("redacted".into(), |family| words::word(family.as_str_name(), "EVENT_FAMILY_"));
-        assert_eq!(summary.kind.split('.').next(), Some(family.as_str()), "{}", field.name());
+        let family = family.map_or_else(
+            || "redacted".to_owned(),
+            |family| words::word(family.as_str_name(), "EVENT_FAMILY_"),
+        );
+        assert_eq!(
+            summary.kind.split('.').next(),
+            Some(family.as_str()),
+            "{}",
+            field.name()
+        );
         assert_eq!(message.descriptor(), event);
     }
 }

@@ -20,7 +20,10 @@ pub(in crate::cli) fn word(name: &str, prefix: &str) -> String {
 
 /// The parts that say something, with spaces between.
 pub(super) fn join<const N: usize>(parts: [impl Borrow<String>; N]) -> String {
-    let said = parts.iter().map(Borrow::borrow).filter(|part: &&String| !part.is_empty());
+    let said = parts
+        .iter()
+        .map(Borrow::borrow)
+        .filter(|part: &&String| !part.is_empty());
     said.map(|part| clip(part)).collect::<Vec<_>>().join(" ")
 }
 
@@ -110,7 +113,11 @@ pub(super) fn usage(usage: Option<&Usage>) -> String {
     let Some(usage) = usage else {
         return String::new();
     };
-    let tokens = format!("{} tokens in, {} out", count(usage.input_tokens), count(usage.output_tokens));
+    let tokens = format!(
+        "{} tokens in, {} out",
+        count(usage.input_tokens),
+        count(usage.output_tokens)
+    );
     let cost = usage.cost.as_ref().filter(|cost| cost.amount_micros > 0).map(|cost| {
         let cents = cost.amount_micros / 10_000;
         format!("{}.{:02} {}", cents / 100, cents % 100, clip(&cost.currency))

@@ -12,24 +12,44 @@ const FILES_NAMED_MAX: usize = 3;
 
 pub(super) fn subagent_spawned(spawned: &SubagentSpawned) -> String {
     let background = if spawned.background { "(background)" } else { "" };
-    join([spawned.agent_type.clone(), background.to_owned(), long(spawned.prompt.as_ref())])
+    join([
+        spawned.agent_type.clone(),
+        background.to_owned(),
+        long(spawned.prompt.as_ref()),
+    ])
 }
 
 pub(super) fn subagent_ended(ended: &SubagentEnded) -> String {
     let status = word(ended.status().as_str_name(), "TASK_STATUS_");
-    join([ended.agent_id.clone(), aside(&status), long(ended.last_message.as_ref())])
+    join([
+        ended.agent_id.clone(),
+        aside(&status),
+        long(ended.last_message.as_ref()),
+    ])
 }
 
 pub(super) fn background_started(started: &BackgroundStarted) -> String {
     let kind = word(started.kind().as_str_name(), "BACKGROUND_KIND_");
-    let what = if started.description.is_empty() { &started.command_line } else { &started.description };
+    let what = if started.description.is_empty() {
+        &started.command_line
+    } else {
+        &started.description
+    };
     join([&aside(&kind), what])
 }
 
 pub(super) fn background_ended(ended: &BackgroundEnded) -> String {
     let status = word(ended.status().as_str_name(), "TASK_STATUS_");
-    let exit = ended.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
-    join([ended.task_id.clone(), status, exit, some("→", &long(ended.output.as_ref()))])
+    let exit = ended
+        .exit_code
+        .map(|code| format!("exit code {code}"))
+        .unwrap_or_default();
+    join([
+        ended.task_id.clone(),
+        status,
+        exit,
+        some("→", &long(ended.output.as_ref())),
+    ])
 }
 
 pub(super) fn changes(changes: &[FileChange]) -> String {
@@ -45,13 +65,21 @@ pub(super) fn changes(changes: &[FileChange]) -> String {
 }
 
 pub(super) fn diff(diff: &DiffUpdated) -> String {
-    format!("+{} -{} in {} files", diff.added_lines, diff.removed_lines, diff.files.len())
+    format!(
+        "+{} -{} in {} files",
+        diff.added_lines,
+        diff.removed_lines,
+        diff.files.len()
+    )
 }
 
 pub(super) fn plan(plan: &PlanUpdated) -> String {
     let with = |status| plan.entries.iter().filter(move |entry| entry.status() == status);
     let done = with(PlanEntryStatus::Completed).count();
-    let now = with(PlanEntryStatus::InProgress).next().map(|entry| some("now:", &entry.content)).unwrap_or_default();
+    let now = with(PlanEntryStatus::InProgress)
+        .next()
+        .map(|entry| some("now:", &entry.content))
+        .unwrap_or_default();
     if plan.entries.is_empty() {
         return long(plan.text.as_ref());
     }
@@ -74,5 +102,10 @@ pub(super) fn workspace(workspace: &WorkspaceUpdated) -> String {
 pub(super) fn change_request(request: &ChangeRequestUpdated) -> String {
     let state = word(request.state().as_str_name(), "CHANGE_REQUEST_STATE_");
     let checks = word(request.checks().as_str_name(), "CHECK_STATE_");
-    join([request.title.clone(), aside(&state), some("checks", &checks), request.url.clone()])
+    join([
+        request.title.clone(),
+        aside(&state),
+        some("checks", &checks),
+        request.url.clone(),
+    ])
 }

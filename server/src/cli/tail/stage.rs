@@ -51,7 +51,15 @@ impl Stage {
         };
         if self.texts.apply_delta(delta) == TextChange::Grew {
             let (session_id, item_id) = (delta.session_id.clone(), delta.item_id.clone());
-            self.grow(Place { session_id, item_id, channel }, lines, out);
+            self.grow(
+                Place {
+                    session_id,
+                    item_id,
+                    channel,
+                },
+                lines,
+                out,
+            );
         }
     }
 
@@ -62,7 +70,11 @@ impl Stage {
             return;
         }
         let (session_id, item_id) = (text.session_id.clone(), text.item_id.clone());
-        let place = Place { session_id, item_id, channel };
+        let place = Place {
+            session_id,
+            item_id,
+            channel,
+        };
         let before = self.held(&place).to_vec();
         if self.texts.apply_item_text(text) != TextChange::Replaced {
             return;
@@ -102,18 +114,29 @@ impl Stage {
 
     fn grow(&mut self, place: Place, lines: &Lines, out: &mut String) {
         // An agent that writes another item has left the one before.
-        let free = self.growing.as_ref().is_none_or(|growing| growing.place.session_id == place.session_id);
+        let free = self
+            .growing
+            .as_ref()
+            .is_none_or(|growing| growing.place.session_id == place.session_id);
         if !self.has_stage(&place) {
             if !free {
                 return;
             }
             self.step_aside(out);
-            self.growing = Some(Growing { place, shown: 0, open: false });
+            self.growing = Some(Growing {
+                place,
+                shown: 0,
+                open: false,
+            });
         }
         let Some(growing) = &mut self.growing else {
             return;
         };
-        let Place { session_id, item_id, channel } = &growing.place;
+        let Place {
+            session_id,
+            item_id,
+            channel,
+        } = &growing.place;
         let held = self.texts.text(session_id, item_id, *channel).unwrap_or_default();
         // Fragments are cut between characters; what is not text all the same is shown when it is complete.
         let Some(Ok(more)) = held.get(growing.shown..).map(std::str::from_utf8) else {
@@ -139,7 +162,9 @@ impl Stage {
     }
 
     fn held(&self, place: &Place) -> &[u8] {
-        self.texts.text(&place.session_id, &place.item_id, place.channel).unwrap_or_default()
+        self.texts
+            .text(&place.session_id, &place.item_id, place.channel)
+            .unwrap_or_default()
     }
 
     /// Whether the event completes the growing text, and says nothing that is not on the screen.
@@ -148,13 +173,19 @@ impl Stage {
             return false;
         };
         let text = match &event.payload {
-            Some(Payload::MessageCompleted(completed)) if growing.place.channel == DeltaChannel::MessageText => only_text(completed),
+            Some(Payload::MessageCompleted(completed)) if growing.place.channel == DeltaChannel::MessageText => {
+                only_text(completed)
+            }
             Some(Payload::ReasoningCompleted(completed)) if growing.place.channel == DeltaChannel::ReasoningText => {
                 completed.text.as_ref().map(|text| text.text.as_str())
             }
             Some(_) | None => None,
         };
-        let Place { session_id, item_id, channel: _ } = &growing.place;
+        let Place {
+            session_id,
+            item_id,
+            channel: _,
+        } = &growing.place;
         let held = self.held(&growing.place);
         let same = *session_id == event.session_id && *item_id == event.item_id;
         same && growing.shown == held.len() && text.is_some_and(|text| text.as_bytes() == held)
@@ -174,10 +205,18 @@ fn only_text(completed: &MessageCompleted) -> Option<&str> {
 
 /// Whether nothing more can be expected of that text.
 fn ends(event: &Event, place: &Place) -> bool {
-    let completed = matches!(event.payload, Some(Payload::MessageCompleted(_) | Payload::ReasoningCompleted(_)));
+    let completed = matches!(
+        event.payload,
+        Some(Payload::MessageCompleted(_) | Payload::ReasoningCompleted(_))
+    );
     let over = matches!(
         event.payload,
-        Some(Payload::TurnCompleted(_) | Payload::TurnFailed(_) | Payload::TurnInterrupted(_) | Payload::SessionClosed(_))
+        Some(
+            Payload::TurnCompleted(_)
+                | Payload::TurnFailed(_)
+                | Payload::TurnInterrupted(_)
+                | Payload::SessionClosed(_)
+        )
     );
     event.session_id == place.session_id && (over || completed && event.item_id == place.item_id)
 }

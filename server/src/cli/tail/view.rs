@@ -37,12 +37,18 @@ impl View {
             Frame::SnapshotBegin(begin) => self.snapshot_begin(begin, out),
             Frame::SnapshotPage(page) => self.snapshot_page(page, out),
             Frame::SnapshotEnd(end) if end.truncated => {
-                self.warning("the snapshot is cut short: there are more sessions than it may hold", out);
+                self.warning(
+                    "the snapshot is cut short: there are more sessions than it may hold",
+                    out,
+                );
             }
             Frame::Events(events) => self.events(events, out),
             Frame::Deltas(deltas) => {
                 if let Some(stage) = &mut self.stage {
-                    deltas.deltas.iter().for_each(|delta| stage.delta(delta, &self.lines, out));
+                    deltas
+                        .deltas
+                        .iter()
+                        .for_each(|delta| stage.delta(delta, &self.lines, out));
                 }
             }
             Frame::ItemText(text) => {
@@ -52,7 +58,13 @@ impl View {
             }
             Frame::CaughtUp(caught_up) => self.remark(&format!("live from {}", caught_up.tail), out),
             Frame::FellBehind(behind) => {
-                self.warning(&format!("fell behind by {} events: growing text is left out until caught up", behind.by), out);
+                self.warning(
+                    &format!(
+                        "fell behind by {} events: growing text is left out until caught up",
+                        behind.by
+                    ),
+                    out,
+                );
             }
             Frame::Gap(gap) => self.gap(gap, out),
             Frame::CredentialExpiring(_) => self.warning("the key is about to expire", out),
@@ -61,7 +73,13 @@ impl View {
                 self.warning(&format!("a frame cannot be read (field {})", unread.field_number), out);
             }
             Frame::Unknown(unknown) => {
-                self.remark(&format!("a frame that this program does not know yet (field {})", unknown.field_number), out);
+                self.remark(
+                    &format!(
+                        "a frame that this program does not know yet (field {})",
+                        unknown.field_number
+                    ),
+                    out,
+                );
             }
             // Signs of life and of what this program did itself. Frames that a later SDK knows say something when it is built in.
             Frame::SnapshotEnd(_) | Frame::SubscriptionUpdated(_) | Frame::Heartbeat(_) | _ => {}
@@ -81,7 +99,10 @@ impl View {
             Answer::Resumed => self.remark(&format!("going on from {}", subscribed.from), out),
             Answer::Reset => {
                 let reason = word(subscribed.reason().as_str_name(), "RESET_REASON_");
-                self.warning(&format!("reset ({reason}): the place is lost, what follows starts anew"), out);
+                self.warning(
+                    &format!("reset ({reason}): the place is lost, what follows starts anew"),
+                    out,
+                );
             }
         }
     }
@@ -98,7 +119,12 @@ impl View {
     }
 
     fn session(&mut self, snapshot: &SessionSnapshot, out: &mut String) {
-        let Session { session_id, facts, event_count, .. } = snapshot.session.clone().unwrap_or_default();
+        let Session {
+            session_id,
+            facts,
+            event_count,
+            ..
+        } = snapshot.session.clone().unwrap_or_default();
         let title = facts.unwrap_or_default().title;
         self.remark(&format!("session {session_id} {title} ({event_count} events)"), out);
         snapshot.items.iter().for_each(|event| self.lines.event(event, out));
@@ -117,7 +143,9 @@ impl View {
             }
         }
         for unread in &events.undecodable {
-            let offset = unread.offset.map_or_else(|| "?".to_owned(), |offset| offset.to_string());
+            let offset = unread
+                .offset
+                .map_or_else(|| "?".to_owned(), |offset| offset.to_string());
             self.warning(&format!("the event at {offset} cannot be read"), out);
         }
     }
@@ -125,7 +153,10 @@ impl View {
     fn gap(&mut self, gap: &Gap, out: &mut String) {
         let reason = word(gap.reason().as_str_name(), "GAP_REASON_");
         let Gap { from, until, .. } = gap;
-        self.warning(&format!("gap ({reason}): what lies from {from} to before {until} will not come"), out);
+        self.warning(
+            &format!("gap ({reason}): what lies from {from} to before {until} will not come"),
+            out,
+        );
     }
 
     fn closing(&mut self, closing: &Closing, out: &mut String) {

@@ -87,27 +87,48 @@ const LEFT: &str = "          s             ";
 
 #[test]
 fn a_message_grows_on_a_terminal_and_is_not_said_twice() {
-    let frames = [delta("m", 0, "Hel"), delta("m", 3, "lo\nyou"), completed("m", "Hello\nyou"), tool()];
-    let expected = format!("{LEFT}message\n  │ Hello\n  │ you\n{LEFT}message.completed     (as above)\n{LEFT}tool.started          bash\n");
+    let frames = [
+        delta("m", 0, "Hel"),
+        delta("m", 3, "lo\nyou"),
+        completed("m", "Hello\nyou"),
+        tool(),
+    ];
+    let expected = format!(
+        "{LEFT}message\n  │ Hello\n  │ you\n{LEFT}message.completed     (as above)\n{LEFT}tool.started          bash\n"
+    );
     assert_eq!(shown(TERMINAL, frames), expected);
 }
 
 #[test]
 fn without_a_terminal_only_what_is_complete_is_shown() {
     let frames = [delta("m", 0, "Hel"), delta("m", 3, "lo"), completed("m", "Hello")];
-    assert_eq!(shown(Look::PLAIN, frames), format!("{LEFT}message.completed     Hello\n"));
+    assert_eq!(
+        shown(Look::PLAIN, frames),
+        format!("{LEFT}message.completed     Hello\n")
+    );
 }
 
 #[test]
 fn an_event_in_between_stands_on_its_own_line() {
-    let frames = [delta("m", 0, "one "), tool(), delta("m", 4, "two"), completed("m", "one two")];
-    let expected = format!("{LEFT}message\n  │ one \n{LEFT}tool.started          bash\n  │ two\n{LEFT}message.completed     (as above)\n");
+    let frames = [
+        delta("m", 0, "one "),
+        tool(),
+        delta("m", 4, "two"),
+        completed("m", "one two"),
+    ];
+    let expected = format!(
+        "{LEFT}message\n  │ one \n{LEFT}tool.started          bash\n  │ two\n{LEFT}message.completed     (as above)\n"
+    );
     assert_eq!(shown(TERMINAL, frames), expected);
 }
 
 #[test]
 fn what_did_not_grow_whole_is_said_by_its_event() {
-    let lost = [delta("m", 0, "one "), delta("m", 8, "three"), completed("m", "one two three")];
+    let lost = [
+        delta("m", 0, "one "),
+        delta("m", 8, "three"),
+        completed("m", "one two three"),
+    ];
     assert!(shown(TERMINAL, lost).ends_with("message.completed     one two three\n"));
     let truncated = [delta("m", 0, "one "), completed("m", "one two")];
     assert!(shown(TERMINAL, truncated).ends_with("message.completed     one two\n"));
@@ -115,7 +136,12 @@ fn what_did_not_grow_whole_is_said_by_its_event() {
 
 #[test]
 fn a_text_never_stutters_when_it_is_told_again() {
-    let frames = [delta("m", 0, "one "), so_far("m", "one two "), delta("m", 8, "three"), completed("m", "one two three")];
+    let frames = [
+        delta("m", 0, "one "),
+        so_far("m", "one two "),
+        delta("m", 8, "three"),
+        completed("m", "one two three"),
+    ];
     let expected = format!("{LEFT}message\n  │ one two three\n{LEFT}message.completed     (as above)\n");
     assert_eq!(shown(TERMINAL, frames), expected);
     let other = [delta("m", 0, "one "), so_far("m", "other"), completed("m", "other")];
@@ -127,7 +153,12 @@ fn a_text_never_stutters_when_it_is_told_again() {
 
 #[test]
 fn one_text_grows_at_a_time() {
-    let frames = [delta("m", 0, "one"), delta_of("other", "n", 0, "hidden"), delta("m", 3, "!"), delta("m2", 0, "next")];
+    let frames = [
+        delta("m", 0, "one"),
+        delta_of("other", "n", 0, "hidden"),
+        delta("m", 3, "!"),
+        delta("m2", 0, "next"),
+    ];
     let expected = format!("{LEFT}message\n  │ one!\n{LEFT}message\n  │ next\n");
     assert_eq!(shown(TERMINAL, frames), expected);
 }
@@ -154,13 +185,22 @@ fn what_the_reader_must_know_has_a_line() {
     let mut draining = Closing::default();
     draining.set_reason(ClosingReason::Draining);
     for (frame, line) in [
-        (Frame::Subscribed(reset), "── reset (too far behind): the place is lost, what follows starts anew\n"),
-        (Frame::Gap(gap), "── gap (trimmed): what lies from 3 to before 7 will not come\n"),
+        (
+            Frame::Subscribed(reset),
+            "── reset (too far behind): the place is lost, what follows starts anew\n",
+        ),
+        (
+            Frame::Gap(gap),
+            "── gap (trimmed): what lies from 3 to before 7 will not come\n",
+        ),
         (
             Frame::FellBehind(FellBehind { by: 5 }),
             "── fell behind by 5 events: growing text is left out until caught up\n",
         ),
-        (Frame::Closing(draining), "── the hub closes the stream (draining); dialling again\n"),
+        (
+            Frame::Closing(draining),
+            "── the hub closes the stream (draining); dialling again\n",
+        ),
         (Frame::CaughtUp(CaughtUp { tail: 9 }), "── live from 9\n"),
         (
             Frame::Unknown(UnknownFrame {
@@ -195,5 +235,8 @@ fn a_snapshot_shows_its_sessions_with_what_they_said() {
         ..SnapshotPage::default()
     };
     let text = shown(Look::PLAIN, [Frame::SnapshotPage(page)]);
-    assert_eq!(text, format!("── session s (4 events)\n{LEFT}message.completed     hello\n"));
+    assert_eq!(
+        text,
+        format!("── session s (4 events)\n{LEFT}message.completed     hello\n")
+    );
 }
