@@ -144,7 +144,10 @@ impl World {
                 until,
             } => {
                 // One event a read, so that every frame is one of several.
-                let Some(found) = self.log.window().read(interests, from, until, 1) else {
+                let found = self.log.window().read(interests, from, until, 1);
+                let Some(found) = found else {
+                    let start = self.log.window().start();
+                    assert!(start > from, "readable first, announced second: {until} was announced");
                     return;
                 };
                 if interests.single_sessions().is_some() {

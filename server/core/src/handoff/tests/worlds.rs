@@ -136,13 +136,13 @@ fn fragments_that_go_by_before_they_are_read() {
 }
 
 #[test]
-fn two_items_at_once_of_which_one_is_wanted() {
+fn several_items_at_once_of_which_one_is_not_wanted() {
     let truth = Truth::new(one_session())
         .batch(["b+0", "a+1"])
         .delta(0, "x")
         .delta(1, "he")
-        .batch(["b-0"])
-        .delta(1, "llo");
+        .batch(["a+2"])
+        .delta(2, "llo");
     walk(truth, &[Begin::Now, Begin::Snapshot], allowed(0, 1, 0), 17_000);
 }
 
