@@ -99,7 +99,7 @@ impl Client {
 }
 
 /// The offset of an append that must have been stored.
-#[must_use]
+
 pub fn stored(result: &v1::AppendResult) -> u64 {
     match &result.outcome {
         Some(Outcome::Stored(stored)) => stored.offset,

@@ -79,6 +79,12 @@ impl Default for DataDir {
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Process {
     /// The key that the hub made for its own machine.
     #[must_use]
@@ -102,8 +108,18 @@ impl Process {
 
     /// Ends it as power loss would: `kill -9`.
     pub async fn kill(mut self) {
-        self.child.start_kill().expect("the hub runs");
+        self.end();
         within("the killed hub to end", self.child.wait()).await.expect("the hub's status");
+    }
+
+    /// Kills what it started and then itself: a hub under strace outlives a strace that is killed.
+    fn end(&mut self) {
+        let Some(id) = self.child.id() else { return };
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let _ = std::process::Command::new("kill").args(["-KILL", child]).status();
+        }
+        let _ = self.child.start_kill();
     }
 
     /// Asks it to end, and waits until it has.

@@ -40,6 +40,22 @@ impl Replica {
         }
     }
 
+    /// How many events of a session are known, told by a snapshot or one by one.
+    #[must_use]
+    pub fn known(&self, session: &str) -> u64 {
+        let told = self.sessions.get(session).map_or(0, |(count, _)| *count);
+        let delivered = self.events.values().filter(|event| event.session_id == session).map(|event| event.index + 1);
+        delivered.max().unwrap_or(0).max(told)
+    }
+
+    /// The texts of a session's complete items, however they became known.
+    #[must_use]
+    pub fn items(&self, session: &str) -> BTreeMap<String, String> {
+        let told = self.sessions.get(session).into_iter().flat_map(|(_, items)| items);
+        let delivered = self.events.values().filter(|event| event.session_id == session);
+        told.chain(delivered).filter(|event| !text(event).is_empty()).map(|event| (event.item_id.clone(), text(event))).collect()
+    }
+
     fn event(&mut self, event: &v1::Event) {
         let repeated = self.events.insert(event.offset, event.clone());
         assert!(repeated.is_none(), "offset {} was delivered twice", event.offset);

@@ -182,7 +182,9 @@ async fn a_writers_stream_is_pipelined_and_answers_in_order() {
     let mut seqs = Vec::new();
     while let Some(answer) = within("an answer of PublishEvents", answers.message()).await.unwrap() {
         if let Some(v1::publish_events_response::Frame::Acknowledged(acknowledged)) = answer.frame {
-            acknowledged.results.iter().for_each(|result| drop(stored(result)));
+            acknowledged.results.iter().for_each(|result| {
+                stored(result);
+            });
             seqs.extend(acknowledged.results.into_iter().map(|result| result.seq));
         }
     }

@@ -81,7 +81,7 @@ async fn a_wrong_setting_is_refused_with_what_to_write() {
 #[tokio::test]
 async fn a_slow_reader_costs_the_others_nothing() {
     let data = DataDir::new();
-    let hub = data.start_with(&["--window-mib", "1"]).await;
+    let hub = data.start_with(&["--window-bytes", "1MiB"]).await;
     let client = hub.client();
     let wanted = vec![all(v1::Detail::Content)];
     let mut stalled = Vec::new();

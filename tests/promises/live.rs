@@ -42,7 +42,8 @@ impl Publisher {
         loop {
             let answer = within("an acknowledgement", self.answers.message()).await.unwrap().expect("the stream goes on");
             if let Some(v1::publish_events_response::Frame::Acknowledged(acknowledged)) = answer.frame {
-                return drop(bellboard_tests::client::stored(&acknowledged.results[0]));
+                bellboard_tests::client::stored(&acknowledged.results[0]);
+                return;
             }
         }
     }
@@ -143,7 +144,7 @@ async fn a_restart_in_mid_sentence_leaves_nobody_with_a_wrong_text() {
 #[tokio::test]
 async fn k_15_ten_thousand_updates_while_a_client_is_slow_cost_no_memory_and_lose_nothing() {
     let data = DataDir::new();
-    let hub = data.start_with(&["--window-mib", "1"]).await;
+    let hub = data.start_with(&["--window-bytes", "1MiB"]).await;
     let client = hub.client();
     let wanted = vec![session("s", v1::Detail::Live)];
     let mut slow = client.subscribe(from_now(wanted.clone())).await;

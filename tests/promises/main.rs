@@ -14,3 +14,4 @@ mod hostile;
 mod sdk;
 mod interop;
 mod opencode;
+mod cli;
