@@ -5,6 +5,7 @@
 //! was handed out. Resets, gaps and snapshots are frames too; an error is what somebody has to act upon.
 
 mod accounting;
+mod dial;
 mod follow;
 mod frame;
 pub mod interest;

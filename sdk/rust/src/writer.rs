@@ -4,13 +4,13 @@
 //! a spool on disk also over the death of the process. Memory does not grow: who appends faster than the hub stores waits.
 
 mod deltas;
+mod options;
 mod publish;
 mod queue;
 mod shared;
 mod spool;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,92 +23,14 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::error::{Error, Failure, Result};
-use crate::retry::{RetryPolicy, retrying};
+use crate::retry::retrying;
 use publish::Publisher;
 use shared::Shared;
 use spool::Disk;
 
 pub use deltas::DELTA_BYTES_MAX;
+pub use options::{Spool, WriterOptions};
 pub use queue::APPEND_BYTES_MAX;
-
-/// How to open a writer.
-#[derive(Debug, Clone)]
-pub struct WriterOptions {
-    /// The writer's own lasting id: 1 to 128 characters of `A-Z a-z 0-9 . _ : -`. Always the same for the same spool.
-    pub writer_id: String,
-    /// All sessions that it holds: one that it held before and that is left out ends its run as unknown. Default: none.
-    pub sessions: Vec<WriterSession>,
-    /// Take sessions from another writer whose lease still lives. Default: no.
-    pub take_over: bool,
-    /// Where events wait for the hub. Default: in memory, 10,000 of them and 16 MiB.
-    pub spool: Spool,
-    /// How to dial again. Default [`RetryPolicy::stream`], which never gives up.
-    pub retry: RetryPolicy,
-}
-
-impl WriterOptions {
-    /// A writer with this id, that holds no session yet.
-    #[must_use]
-    pub fn new(writer_id: impl Into<String>) -> WriterOptions {
-        WriterOptions {
-            writer_id: writer_id.into(),
-            sessions: Vec::new(),
-            take_over: false,
-            spool: Spool::default(),
-            retry: RetryPolicy::stream(),
-        }
-    }
-
-    /// Holding these sessions.
-    #[must_use]
-    pub fn holding(mut self, sessions: impl IntoIterator<Item = WriterSession>) -> WriterOptions {
-        self.sessions = sessions.into_iter().collect();
-        self
-    }
-
-    /// With this spool.
-    #[must_use]
-    pub fn with_spool(mut self, spool: Spool) -> WriterOptions {
-        self.spool = spool;
-        self
-    }
-}
-
-/// Where events wait until the hub has acknowledged them.
-///
-/// With a folder each event is also written to a file there before [`Writer::append`] returns, so that it outlives the process
-/// and is sent at the next opening. Appends are not flushed to the disk: a loss of power may take the newest, and a torn end is
-/// cut off and told in [`Writer::recovered`]. The folder is locked; it takes up to `bytes_max` and two segments of 1 MiB.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spool {
-    /// How many events may wait, above 0.
-    pub events_max: usize,
-    /// How many bytes they may have together. A single larger event is taken when nothing else waits.
-    pub bytes_max: usize,
-    /// The folder, of this writer alone. `None`: memory only.
-    pub dir: Option<PathBuf>,
-}
-
-impl Default for Spool {
-    fn default() -> Spool {
-        Spool {
-            events_max: 10_000,
-            bytes_max: 16 * 1024 * 1024,
-            dir: None,
-        }
-    }
-}
-
-impl Spool {
-    /// On disk, in this folder.
-    #[must_use]
-    pub fn on_disk(dir: impl Into<PathBuf>) -> Spool {
-        Spool {
-            dir: Some(dir.into()),
-            ..Spool::default()
-        }
-    }
-}
 
 /// What a spool on disk held when it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -191,7 +113,7 @@ impl Writer {
     /// [`Error::Spool`] when the spool is in use, damaged beyond reading or another writer's; [`Error::Option`];
     /// [`Error::InvalidRequest`], [`Error::Credential`] and [`Error::Permission`] as the hub says.
     pub async fn open(client: &Client, options: WriterOptions) -> Result<Writer> {
-        check(&options)?;
+        options.check()?;
         let WriterOptions {
             writer_id,
             sessions,
@@ -357,20 +279,6 @@ impl Future for Ticket {
             .poll(context)
             .map(|answer| answer.unwrap_or(Err(Error::Closed)))
     }
-}
-
-fn check(options: &WriterOptions) -> Result<()> {
-    let (option, problem) = if options.writer_id.is_empty() {
-        ("writer_id", "it is empty; give the writer a lasting id")
-    } else if options.spool.events_max == 0 {
-        ("spool.events_max", "it is 0; let at least one event wait")
-    } else {
-        return Ok(());
-    };
-    Err(Error::Option {
-        option,
-        problem: problem.to_owned(),
-    })
 }
 
 /// Drops what the hub consumed, numbers the rest anew from there, and begins the spool's next generation with it.

@@ -7,26 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellboard_proto::v1;
-use bellboard_proto::v1::subscribe_request::Start as WireStart;
-use bellboard_proto::v1::{Closing, ClosingReason, ErrorReason, SubscribeRequest};
+use bellboard_proto::v1::{Closing, ClosingReason, ErrorReason};
 use bytes::Bytes;
-use http::uri::PathAndQuery;
-use tonic::{Code, Status, Streaming};
+use tonic::Code;
 
 use super::accounting::{Accounting, Violation};
+use super::dial::{self, Dialled, ended};
 use super::frame::{Frame, Received};
 use super::place::Shared;
-use super::watchdog::{Moment, Verdict, Watchdog};
-use super::wire::FrameCodec;
+use super::watchdog::{Moment, Verdict};
 use super::{OnUndecodable, Start, SubscribeOptions};
-use crate::client::{Client, Connection, MESSAGE_BYTES_MAX};
+use crate::client::Client;
 use crate::error::{Error, Failure, Result};
 use crate::retry::Backoff;
-
-const SUBSCRIBE: &str = "/bellboard.v1.SubscribeService/Subscribe";
-
-/// The contract's silence between two frames, when the application asks for none.
-const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(15);
 
 /// How often the same promise may be broken at the same place before the application is told. Less might be a proxy's doing.
 const VIOLATIONS_MAX: u32 = 3;
@@ -44,13 +37,6 @@ enum After {
     FromSnapshot,
     Fail(Error),
     End,
-}
-
-/// One connection's stream.
-struct Dialled {
-    connection: Connection,
-    frames: Streaming<Bytes>,
-    watchdog: Watchdog,
 }
 
 /// What reading came to.
@@ -173,7 +159,7 @@ impl Follower {
     /// Dials or reads once. `None`: go on.
     async fn step(&mut self) -> Result<Option<Frame>> {
         if self.dialled.is_none() {
-            match self.dial().await {
+            match dial::dial(&self.client, &self.options, self.resume_token.as_deref(), &self.start).await {
                 Ok(dialled) => {
                     self.dialled = Some(dialled);
                     self.accounting.redialled();
@@ -193,29 +179,6 @@ impl Follower {
                 Ok(None)
             }
         }
-    }
-
-    async fn dial(&mut self) -> Result<Dialled> {
-        let connection = self.client.connection();
-        let interval = self.options.heartbeat_interval.unwrap_or(HEARTBEAT_DEFAULT);
-        let watchdog = Watchdog::new(interval, Moment::now());
-        let mut grpc =
-            tonic::client::Grpc::new(connection.transport.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let request = tonic::Request::new(self.request());
-        let call = async {
-            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-            grpc.server_streaming(request, PathAndQuery::from_static(SUBSCRIBE), FrameCodec)
-                .await
-        };
-        let Ok(answer) = tokio::time::timeout(watchdog.patience(), call).await else {
-            self.client.give_up(&connection);
-            return Err(ended("the hub did not answer"));
-        };
-        Ok(Dialled {
-            connection,
-            frames: answer?.into_inner(),
-            watchdog: Watchdog::new(interval, Moment::now()),
-        })
     }
 
     /// Waits for a frame, and meanwhile looks at the clock.
@@ -368,30 +331,6 @@ impl Follower {
         self.after = After::End;
         error
     }
-
-    fn request(&self) -> SubscribeRequest {
-        let start = match (&self.resume_token, &self.start) {
-            (Some(resume_token), _) => WireStart::ResumeToken(resume_token.clone()),
-            (None, Start::Now) => WireStart::FromNow(v1::FromNow {}),
-            (None, Start::Oldest) => WireStart::FromStart(v1::FromStart {}),
-            (None, Start::Last(count)) => WireStart::FromLast(v1::FromLast { count: *count }),
-            (None, Start::Snapshot) => WireStart::Snapshot(v1::FromSnapshot {}),
-            (None, Start::ResumeToken(resume_token)) => WireStart::ResumeToken(resume_token.clone()),
-        };
-        let options = &self.options;
-        SubscribeRequest {
-            start: Some(start),
-            interests: options.interests.clone(),
-            unsynced_session_ids: Vec::new(),
-            on_gap: options.on_gap.into(),
-            include_raw: options.include_raw,
-            stop_when_closed: options.stop_when_closed,
-            linger: options.linger.and_then(on_the_wire),
-            client_id: options.client_id.clone(),
-            heartbeat_interval: options.heartbeat_interval.and_then(on_the_wire),
-            max_frame_bytes: options.max_frame_bytes,
-        }
-    }
 }
 
 fn after_closing(closing: &Closing) -> After {
@@ -412,12 +351,4 @@ fn after_closing(closing: &Closing) -> After {
             After::Redial(closing.retry_after.and_then(|told| Duration::try_from(told).ok()))
         }
     }
-}
-
-fn ended(how: &'static str) -> Error {
-    Error::OutcomeUnknown(Failure::local(Code::Unavailable, None, how))
-}
-
-fn on_the_wire(duration: Duration) -> Option<prost_types::Duration> {
-    prost_types::Duration::try_from(duration).ok()
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bellboard_sdk::v1::{
     GetSessionRequest, OpenWriterRequest, OpenWriterResponse, PublishEventsRequest, PublishEventsResponse,
@@ -24,6 +25,14 @@ use crate::codec::Script;
 
 /// Calls that wait for the test, and frames that wait for the client: more than any script has, but for the one that floods.
 const CALLS_MAX: usize = 64;
+
+/// Far longer than any script takes; only a test that would hang reaches it.
+pub(crate) const TOO_LONG: Duration = Duration::from_secs(20);
+
+/// What comes within the time of any script.
+pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TOO_LONG, what).await.expect("it happens in time")
+}
 
 type Down = mpsc::Sender<Result<Bytes, Status>>;
 type DownStream = ReceiverStream<Result<Bytes, Status>>;
@@ -159,16 +168,16 @@ impl Hub {
 
     /// The next Subscribe.
     pub(crate) async fn subscribe(&mut self) -> Dial<SubscribeRequest> {
-        self.subscribes.recv().await.unwrap()
+        in_time(self.subscribes.recv()).await.unwrap()
     }
 
     /// The next PublishEvents.
     pub(crate) async fn publish(&mut self) -> Dial<Streaming<PublishEventsRequest>> {
-        self.publishes.recv().await.unwrap()
+        in_time(self.publishes.recv()).await.unwrap()
     }
 
     pub(crate) async fn unary(&mut self) -> Unary {
-        self.unary.recv().await.unwrap()
+        in_time(self.unary.recv()).await.unwrap()
     }
 
     /// Answers the next OpenWriter, and gives what it asked.

@@ -15,10 +15,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::frames::{beating, caught_up, closing, event, events, frame, heartbeat, refusal, snapshot, subscribed};
-use crate::hub::{Hub, Stream};
-
-/// Far longer than any script takes; only a test that would hang reaches it.
-const TOO_LONG: Duration = Duration::from_secs(20);
+use crate::hub::{Hub, Stream, TOO_LONG};
 
 /// A heartbeat of a script about silence.
 const BEAT: Duration = Duration::from_millis(40);
@@ -43,10 +40,11 @@ pub(crate) async fn error_of(frames: &mut Subscription) -> Error {
 
 /// The offsets of the next frame, which must be a batch.
 pub(crate) async fn offsets(frames: &mut Subscription) -> Vec<u64> {
-    match frame_of(frames).await {
-        Frame::Events(batch) => batch.events.iter().map(|event| event.offset).collect(),
-        other => panic!("not a batch: {other:?}"),
-    }
+    let frame = frame_of(frames).await;
+    let Frame::Events(batch) = frame else {
+        panic!("not a batch: {frame:?}");
+    };
+    batch.events.iter().map(|event| event.offset).collect()
 }
 
 /// Lets the subscription dial, and opens the stream with this first frame, which the application takes.
@@ -261,7 +259,8 @@ async fn only_complete_means_that_there_is_no_more() {
 
 #[tokio::test]
 async fn ends_that_somebody_must_act_upon_are_errors() {
-    let is_right: [(ClosingReason, fn(&Error) -> bool); 3] = [
+    type IsRight = fn(&Error) -> bool;
+    let cases: [(ClosingReason, IsRight); 3] = [
         (ClosingReason::Replaced, |error| matches!(error, Error::Replaced)),
         (ClosingReason::CredentialExpired, |error| {
             matches!(error, Error::Credential(_))
@@ -270,7 +269,7 @@ async fn ends_that_somebody_must_act_upon_are_errors() {
             matches!(error, Error::Permission(_))
         }),
     ];
-    for (reason, is_right) in is_right {
+    for (reason, is_right) in cases {
         let mut hub = Hub::start().await;
         let mut frames = hub.client().subscribe(options());
         let stream = dial(&mut hub, &mut frames, subscribed("a", Answer::Started, 0)).await;

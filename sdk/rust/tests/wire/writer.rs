@@ -15,10 +15,7 @@ use futures_util::FutureExt as _;
 use tonic::{Code, Status};
 
 use crate::frames::refusal;
-use crate::hub::{Hub, Publication};
-
-/// Far longer than any script takes.
-const TOO_LONG: Duration = Duration::from_secs(20);
+use crate::hub::{Hub, Publication, TOO_LONG};
 
 const FENCE: u64 = 7;
 
