@@ -41,7 +41,9 @@ impl Client {
     /// Connects when first used.
     #[must_use]
     pub fn new(url: &str, key: Option<&str>) -> Client {
-        let channel = Endpoint::from_shared(url.to_owned()).expect("the hub's address").connect_lazy();
+        let channel = Endpoint::from_shared(url.to_owned())
+            .expect("the hub's address")
+            .connect_lazy();
         let key = Key(key.map(|key| format!("Bearer {key}").parse().expect("the key is plain text")));
         let service = InterceptedService::new(channel, key);
         Client {
@@ -64,7 +66,10 @@ impl Client {
     /// Appends without a writer.
     pub async fn try_append(&self, appends: Vec<Append>) -> Result<Vec<v1::AppendResult>, Status> {
         let appends = appends.into_iter().map(|append| append.0).collect();
-        let request = v1::AppendEventsRequest { appends, ..v1::AppendEventsRequest::default() };
+        let request = v1::AppendEventsRequest {
+            appends,
+            ..v1::AppendEventsRequest::default()
+        };
         let mut client = self.events.clone();
         let response = within("the answer to AppendEvents", client.append_events(request)).await?;
         Ok(response.into_inner().results)
@@ -85,10 +90,17 @@ impl Client {
     /// The whole history that interests match, oldest first, page by page.
     pub async fn history(&self, interests: Vec<v1::Interest>) -> Vec<v1::Event> {
         let mut client = self.events.clone();
-        let mut request = v1::ListEventsRequest { interests, page_size: 1000, ..v1::ListEventsRequest::default() };
+        let mut request = v1::ListEventsRequest {
+            interests,
+            page_size: 1000,
+            ..v1::ListEventsRequest::default()
+        };
         let mut events = Vec::new();
         loop {
-            let page = within("a page of ListEvents", client.list_events(request.clone())).await.expect("a page").into_inner();
+            let page = within("a page of ListEvents", client.list_events(request.clone()))
+                .await
+                .expect("a page")
+                .into_inner();
             events.extend(page.events);
             if page.next_page_token.is_empty() {
                 return events;
@@ -99,7 +111,6 @@ impl Client {
 }
 
 /// The offset of an append that must have been stored.
-
 pub fn stored(result: &v1::AppendResult) -> u64 {
     match &result.outcome {
         Some(Outcome::Stored(stored)) => stored.offset,

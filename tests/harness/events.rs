@@ -25,13 +25,20 @@ pub fn on_key(vendor: &str, project: &str, native_id: &str) -> Append {
         project: project.into(),
         native_id: native_id.into(),
     };
-    Append(v1::EventAppend { session: Some(v1::SessionRef { r#ref: Some(Ref::Key(key)) }), ..on("unused").0 })
+    Append(v1::EventAppend {
+        session: Some(v1::SessionRef {
+            r#ref: Some(Ref::Key(key)),
+        }),
+        ..on("unused").0
+    })
 }
 
 /// A session by its id.
 #[must_use]
 pub fn by_id(session: &str) -> v1::SessionRef {
-    v1::SessionRef { r#ref: Some(Ref::SessionId(session.into())) }
+    v1::SessionRef {
+        r#ref: Some(Ref::SessionId(session.into())),
+    }
 }
 
 impl Append {
@@ -52,15 +59,23 @@ impl Append {
     /// The start of a message.
     #[must_use]
     pub fn starts(self, item: &str) -> Append {
-        let started = v1::MessageStarted { role: v1::MessageRole::Agent.into(), ..v1::MessageStarted::default() };
+        let started = v1::MessageStarted {
+            role: v1::MessageRole::Agent.into(),
+            ..v1::MessageStarted::default()
+        };
         self.with(Payload::MessageStarted(started)).item(item)
     }
 
     /// The full value of a message.
     #[must_use]
     pub fn completes(self, item: &str, text: &str) -> Append {
-        let text = v1::LongText { text: text.into(), ..v1::LongText::default() };
-        let part = v1::ContentPart { part: Some(v1::content_part::Part::Text(text)) };
+        let text = v1::LongText {
+            text: text.into(),
+            ..v1::LongText::default()
+        };
+        let part = v1::ContentPart {
+            part: Some(v1::content_part::Part::Text(text)),
+        };
         let completed = v1::MessageCompleted {
             role: v1::MessageRole::Agent.into(),
             content: vec![part],
@@ -72,14 +87,23 @@ impl Append {
     /// The session opens with this title.
     #[must_use]
     pub fn opens(self, title: &str) -> Append {
-        let facts = v1::SessionFacts { title: title.into(), ..v1::SessionFacts::default() };
-        self.with(Payload::SessionOpened(v1::SessionOpened { facts: Some(facts), ..v1::SessionOpened::default() }))
+        let facts = v1::SessionFacts {
+            title: title.into(),
+            ..v1::SessionFacts::default()
+        };
+        self.with(Payload::SessionOpened(v1::SessionOpened {
+            facts: Some(facts),
+            ..v1::SessionOpened::default()
+        }))
     }
 
     /// The session opens as the child of another.
     #[must_use]
     pub fn opens_below(self, parent: &str) -> Append {
-        let opened = v1::SessionOpened { parent_session: Some(by_id(parent)), ..v1::SessionOpened::default() };
+        let opened = v1::SessionOpened {
+            parent_session: Some(by_id(parent)),
+            ..v1::SessionOpened::default()
+        };
         self.with(Payload::SessionOpened(opened))
     }
 
@@ -121,7 +145,10 @@ impl Append {
     #[must_use]
     pub fn raw(mut self, content: &[u8]) -> Append {
         let content = content.to_vec().into();
-        self.0.raw = Some(v1::RawContent { media_type: "application/json".into(), content });
+        self.0.raw = Some(v1::RawContent {
+            media_type: "application/json".into(),
+            content,
+        });
         self
     }
 
@@ -139,13 +166,18 @@ pub fn fragment(session: &str, item: &str, at: usize, text: &str) -> v1::DeltaAp
         fragment: Some(v1::delta::Fragment::MessageText(text.into())),
         ..v1::Delta::default()
     };
-    v1::DeltaAppend { session: Some(by_id(session)), delta: Some(delta) }
+    v1::DeltaAppend {
+        session: Some(by_id(session)),
+        delta: Some(delta),
+    }
 }
 
 /// The text of a message that is complete; empty for any other event.
 #[must_use]
 pub fn text(event: &v1::Event) -> String {
-    let Some(Payload::MessageCompleted(completed)) = &event.payload else { return String::new() };
+    let Some(Payload::MessageCompleted(completed)) = &event.payload else {
+        return String::new();
+    };
     let part = |part: &v1::ContentPart| match &part.part {
         Some(v1::content_part::Part::Text(text)) => text.text.clone(),
         _ => String::new(),
@@ -162,31 +194,50 @@ pub fn all(detail: v1::Detail) -> v1::Interest {
 /// One session.
 #[must_use]
 pub fn session(session: &str, detail: v1::Detail) -> v1::Interest {
-    let selector = v1::SessionSelector { session_id: session.into(), with_descendants: false };
+    let selector = v1::SessionSelector {
+        session_id: session.into(),
+        with_descendants: false,
+    };
     interest(Selector::Session(selector), detail)
 }
 
 /// One session and all below it.
 #[must_use]
 pub fn subtree(session: &str, detail: v1::Detail) -> v1::Interest {
-    let selector = v1::SessionSelector { session_id: session.into(), with_descendants: true };
+    let selector = v1::SessionSelector {
+        session_id: session.into(),
+        with_descendants: true,
+    };
     interest(Selector::Session(selector), detail)
 }
 
 /// One project.
 #[must_use]
 pub fn project(project: &str, detail: v1::Detail) -> v1::Interest {
-    interest(Selector::Project(v1::ProjectSelector { project: project.into() }), detail)
+    interest(
+        Selector::Project(v1::ProjectSelector {
+            project: project.into(),
+        }),
+        detail,
+    )
 }
 
 fn interest(selector: Selector, detail: v1::Detail) -> v1::Interest {
-    v1::Interest { selector: Some(selector), families: Vec::new(), detail: detail.into() }
+    v1::Interest {
+        selector: Some(selector),
+        families: Vec::new(),
+        detail: detail.into(),
+    }
 }
 
 /// A subscription that begins here.
 #[must_use]
 pub fn from(start: Start, interests: Vec<v1::Interest>) -> v1::SubscribeRequest {
-    v1::SubscribeRequest { start: Some(start), interests, ..v1::SubscribeRequest::default() }
+    v1::SubscribeRequest {
+        start: Some(start),
+        interests,
+        ..v1::SubscribeRequest::default()
+    }
 }
 
 /// From now on.

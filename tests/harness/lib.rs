@@ -3,7 +3,14 @@
 //!
 //! Believe this: every wait has an end. What does not come within [`PATIENCE`] fails the test with a sentence that says what was
 //! waited for; nothing here sleeps to let something happen.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and owns its process")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, owns its process, and looks for one kind among many"
+)]
 
 pub mod process;
 pub mod client;

@@ -33,16 +33,27 @@ impl Model {
     /// Starts it on a port of its own.
     pub async fn start() -> Model {
         let mut command = Command::new("python3");
-        command.arg(root().join("tests/model/model_server.py")).arg("--until-stdin-closes");
+        command
+            .arg(root().join("tests/model/model_server.py"))
+            .arg("--until-stdin-closes");
         let (child, mut lines) = spawn(command.stdin(Stdio::piped()));
-        let port = within("the model's port", lines.next_line()).await.expect("its output").expect("a first line");
-        Model { _child: child, url: format!("http://127.0.0.1:{port}"), http: reqwest::Client::new() }
+        let port = within("the model's port", lines.next_line())
+            .await
+            .expect("its output")
+            .expect("a first line");
+        Model {
+            _child: child,
+            url: format!("http://127.0.0.1:{port}"),
+            http: reqwest::Client::new(),
+        }
     }
 
     /// Lets so many more pieces of a gated text go, or all of them.
     pub async fn release(&self, gate: &str, count: &str) {
         let url = format!("{}/control/release?gate={gate}&n={count}", self.url);
-        let answer = within("the model to release", self.http.post(url).send()).await.expect("the model answers");
+        let answer = within("the model to release", self.http.post(url).send())
+            .await
+            .expect("the model answers");
         assert!(answer.status().is_success(), "{answer:?}");
     }
 }
@@ -58,7 +69,11 @@ impl Opencode {
         std::fs::write(&config, configuration(&model.url)).expect("its configuration");
         let mut command = Command::new(program);
         // Nothing of the machine's own settings leaks in, and nothing leaves the machine.
-        command.env_clear().env("HOME", home.path()).env("OPENCODE_CONFIG", &config).current_dir(&workspace);
+        command
+            .env_clear()
+            .env("HOME", home.path())
+            .env("OPENCODE_CONFIG", &config)
+            .current_dir(&workspace);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for off in ["MODELS_FETCH", "AUTOUPDATE", "LSP_DOWNLOAD", "DEFAULT_PLUGINS"] {
             command.env(format!("OPENCODE_DISABLE_{off}"), "1");
@@ -67,7 +82,9 @@ impl Opencode {
             command.env(proxy, "http://127.0.0.1:9");
         }
         command.env("NO_PROXY", "127.0.0.1,localhost");
-        command.args(["serve", "--hostname", "127.0.0.1", "--port", "0"]).stdin(Stdio::null());
+        command
+            .args(["serve", "--hostname", "127.0.0.1", "--port", "0"])
+            .stdin(Stdio::null());
         let (child, mut lines) = spawn(&mut command);
         let url = within("opencode's address", async {
             while let Some(line) = lines.next_line().await.expect("its output") {
@@ -79,7 +96,12 @@ impl Opencode {
         });
         let url = url.await;
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Some(Opencode { _child: child, _home: home, url, http: reqwest::Client::new() })
+        Some(Opencode {
+            _child: child,
+            _home: home,
+            url,
+            http: reqwest::Client::new(),
+        })
     }
 
     /// Opens a session. Returns opencode's own id of it.
@@ -96,16 +118,24 @@ impl Opencode {
 
     async fn post(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
         let request = self.http.post(format!("{}{path}", self.url)).json(body);
-        let answer = within("opencode's answer", request.send()).await.expect("opencode answers");
+        let answer = within("opencode's answer", request.send())
+            .await
+            .expect("opencode answers");
         assert!(answer.status().is_success(), "{path}: {answer:?}");
         let text = answer.text().await.expect("a body");
-        if text.is_empty() { serde_json::Value::Null } else { serde_json::from_str(&text).expect("JSON") }
+        if text.is_empty() {
+            serde_json::Value::Null
+        } else {
+            serde_json::from_str(&text).expect("JSON")
+        }
     }
 }
 
 fn spawn(command: &mut Command) -> (Child, Lines<BufReader<ChildStdout>>) {
     command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let stdout = child.stdout.take().expect("stdout is piped");
     (child, BufReader::new(stdout).lines())
 }

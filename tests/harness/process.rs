@@ -53,9 +53,19 @@ impl DataDir {
     }
 
     async fn launch(&self, mut command: Command, flags: &[&str]) -> Process {
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.path()).args(flags);
-        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.path())
+            .args(flags);
+        command
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
         let url = within("the hub's address on its standard output", async {
@@ -69,7 +79,11 @@ impl DataDir {
         let url = url.await;
         // What else it prints is nobody's, but the pipe must not fill.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Process { child, url, data: self.path().to_owned() }
+        Process {
+            child,
+            url,
+            data: self.path().to_owned(),
+        }
     }
 }
 
@@ -90,7 +104,8 @@ impl Process {
     #[must_use]
     pub fn key(&self) -> String {
         let path = self.data.join("local.key");
-        let key = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let key =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         key.trim().to_owned()
     }
 
@@ -109,7 +124,9 @@ impl Process {
     /// Ends it as power loss would: `kill -9`.
     pub async fn kill(mut self) {
         self.end();
-        within("the killed hub to end", self.child.wait()).await.expect("the hub's status");
+        within("the killed hub to end", self.child.wait())
+            .await
+            .expect("the hub's status");
     }
 
     /// Kills what it started and then itself: a hub under strace outlives a strace that is killed.
@@ -127,7 +144,9 @@ impl Process {
         let id = self.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill");
         assert!(sent.success(), "SIGTERM could not be sent to {id}");
-        within("the hub to end after SIGTERM", self.child.wait()).await.expect("the hub's status")
+        within("the hub to end after SIGTERM", self.child.wait())
+            .await
+            .expect("the hub's status")
     }
 }
 
@@ -140,8 +159,16 @@ pub fn binary() -> PathBuf {
         return if named.is_absolute() { named } else { root().join(named) };
     }
     let test = std::env::current_exe().expect("this test's path");
-    let beside = test.parent().and_then(Path::parent).expect("a target folder").join("bellboard");
-    assert!(beside.exists(), "{} is not there; build it with `cargo build`", beside.display());
+    let beside = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a target folder")
+        .join("bellboard");
+    assert!(
+        beside.exists(),
+        "{} is not there; build it with `cargo build`",
+        beside.display()
+    );
     beside
 }
 
@@ -151,9 +178,20 @@ pub fn binary() -> PathBuf {
 /// When it fails.
 pub async fn cli(data: &DataDir, args: &[&str]) -> String {
     let mut command = Command::new(binary());
-    command.args(args).arg("--data-dir").arg(data.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-    let output = within("the command to end", command.output()).await.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    command
+        .args(args)
+        .arg("--data-dir")
+        .arg(data.path())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    let output = within("the command to end", command.output())
+        .await
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).expect("the command prints text")
 }
 
@@ -161,18 +199,31 @@ pub async fn cli(data: &DataDir, args: &[&str]) -> String {
 #[must_use]
 pub fn connect_opencode(data: &DataDir, hub: &Process, agent: &str) -> Child {
     let mut command = Command::new(binary());
-    command.args(["connect", "opencode", "--url", agent, "--hub", &hub.url, "--data-dir"]).arg(data.path());
-    command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+    command
+        .args(["connect", "opencode", "--url", agent, "--hub", &hub.url, "--data-dir"])
+        .arg(data.path());
+    command
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
 /// Empties the logs of a hub that does not run, and keeps its keys: the log is recreated when it is next opened.
 pub async fn forget_logs(data: &Path) {
     use sea_orm::{ConnectionTrait, Database};
     let file = data.join("bellboard.db");
-    let database = Database::connect(format!("sqlite://{}", file.display())).await.expect("the hub's database");
+    let database = Database::connect(format!("sqlite://{}", file.display()))
+        .await
+        .expect("the hub's database");
     for table in ["raws", "dedupes", "events", "sessions", "writers", "logs"] {
-        database.execute_unprepared(&format!("DELETE FROM {table}")).await.expect("a table of the hub");
+        database
+            .execute_unprepared(&format!("DELETE FROM {table}"))
+            .await
+            .expect("a table of the hub");
     }
     database.close().await.expect("the database closes");
 }
@@ -180,5 +231,7 @@ pub async fn forget_logs(data: &Path) {
 /// The root of the project.
 #[must_use]
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the root")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the root")
 }

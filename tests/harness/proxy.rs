@@ -41,7 +41,9 @@ impl Proxy {
                     continue;
                 }
                 dialled.send_modify(|dials| *dials += 1);
-                let Ok(hub) = TcpStream::connect(&upstream).await else { continue };
+                let Ok(hub) = TcpStream::connect(&upstream).await else {
+                    continue;
+                };
                 tokio::spawn(carry(client, hub, watched.subscribe()));
             }
         });
@@ -66,7 +68,9 @@ impl Proxy {
     /// Waits until it has been dialled so often.
     pub async fn dialled(&mut self, times: u64) {
         let dialled = self.dials.wait_for(|dials| *dials >= times);
-        crate::within("a client to dial", dialled).await.expect("the proxy lives");
+        crate::within("a client to dial", dialled)
+            .await
+            .expect("the proxy lives");
     }
 }
 

@@ -29,7 +29,8 @@ impl Replica {
             Frame::SnapshotPage(page) => {
                 for entry in &page.sessions {
                     let session = entry.session.clone().unwrap_or_default();
-                    self.sessions.insert(session.session_id, (session.event_count, entry.items.clone()));
+                    self.sessions
+                        .insert(session.session_id, (session.event_count, entry.items.clone()));
                     entry.item_texts.iter().for_each(|text| self.replace(text));
                 }
             }
@@ -44,7 +45,11 @@ impl Replica {
     #[must_use]
     pub fn known(&self, session: &str) -> u64 {
         let told = self.sessions.get(session).map_or(0, |(count, _)| *count);
-        let delivered = self.events.values().filter(|event| event.session_id == session).map(|event| event.index + 1);
+        let delivered = self
+            .events
+            .values()
+            .filter(|event| event.session_id == session)
+            .map(|event| event.index + 1);
         delivered.max().unwrap_or(0).max(told)
     }
 
@@ -53,7 +58,10 @@ impl Replica {
     pub fn items(&self, session: &str) -> BTreeMap<String, String> {
         let told = self.sessions.get(session).into_iter().flat_map(|(_, items)| items);
         let delivered = self.events.values().filter(|event| event.session_id == session);
-        told.chain(delivered).filter(|event| !text(event).is_empty()).map(|event| (event.item_id.clone(), text(event))).collect()
+        told.chain(delivered)
+            .filter(|event| !text(event).is_empty())
+            .map(|event| (event.item_id.clone(), text(event)))
+            .collect()
     }
 
     fn event(&mut self, event: &v1::Event) {
@@ -65,14 +73,20 @@ impl Replica {
             Some(Payload::MessageCompleted(_)) => {
                 let shown = self.texts.remove(&item).unwrap_or_default();
                 let whole = text(event);
-                assert!(whole.starts_with(&shown), "item {} showed {shown:?}, which is no beginning of {whole:?}", item.1);
+                assert!(
+                    whole.starts_with(&shown),
+                    "item {} showed {shown:?}, which is no beginning of {whole:?}",
+                    item.1
+                );
             }
             _ => {}
         }
     }
 
     fn delta(&mut self, delta: &v1::Delta) {
-        let Some(Fragment::MessageText(more)) = &delta.fragment else { return };
+        let Some(Fragment::MessageText(more)) = &delta.fragment else {
+            return;
+        };
         let item = (delta.session_id.clone(), delta.item_id.clone());
         let Some(text) = self.texts.get_mut(&item) else {
             panic!("a fragment of {} came without its start, or after its end", item.1);
@@ -85,7 +99,8 @@ impl Replica {
     fn replace(&mut self, text: &v1::ItemText) {
         if let Some(State::MessageText(so_far)) = &text.state {
             assert_eq!(so_far.len() as u64, text.at, "item_text names its own length");
-            self.texts.insert((text.session_id.clone(), text.item_id.clone()), so_far.clone());
+            self.texts
+                .insert((text.session_id.clone(), text.item_id.clone()), so_far.clone());
         }
     }
 }

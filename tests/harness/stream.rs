@@ -17,7 +17,11 @@ pub struct Frames {
 
 impl Frames {
     pub(crate) const fn new(stream: Streaming<v1::SubscribeResponse>) -> Frames {
-        Frames { stream, next: None, token: String::new() }
+        Frames {
+            stream,
+            next: None,
+            token: String::new(),
+        }
     }
 
     /// The next frame.
@@ -34,8 +38,13 @@ impl Frames {
 
     /// The next frame, the end, or the error that ended the stream.
     pub async fn try_next(&mut self) -> Result<Option<Frame>, Status> {
-        let Some(response) = within("a frame", self.stream.message()).await? else { return Ok(None) };
-        assert!(!response.resume_token.is_empty() && response.resume_token.len() <= 128, "every frame has a resume token");
+        let Some(response) = within("a frame", self.stream.message()).await? else {
+            return Ok(None);
+        };
+        assert!(
+            !response.resume_token.is_empty() && response.resume_token.len() <= 128,
+            "every frame has a resume token"
+        );
         self.token = response.resume_token;
         let frame = response.frame.expect("a frame of a known kind");
         self.account(&frame);
@@ -45,7 +54,10 @@ impl Frames {
     /// Takes frames until this one, which `found` picks.
     pub async fn until<T>(&mut self, what: &str, mut found: impl FnMut(&Frame) -> Option<T>) -> T {
         loop {
-            let frame = self.try_next().await.unwrap_or_else(|status| panic!("the stream broke off before {what}: {status}"));
+            let frame = self
+                .try_next()
+                .await
+                .unwrap_or_else(|status| panic!("the stream broke off before {what}: {status}"));
             let frame = frame.unwrap_or_else(|| panic!("the stream ended before {what}"));
             if let Some(found) = found(&frame) {
                 return found;
@@ -99,7 +111,12 @@ impl Frames {
             Frame::Events(batch) => {
                 let mut at = batch.from;
                 for event in &batch.events {
-                    assert!((at..batch.until).contains(&event.offset), "{} is not in [{at}, {})", event.offset, batch.until);
+                    assert!(
+                        (at..batch.until).contains(&event.offset),
+                        "{} is not in [{at}, {})",
+                        event.offset,
+                        batch.until
+                    );
                     at = event.offset + 1;
                 }
                 (batch.from, batch.until)
@@ -111,7 +128,11 @@ impl Frames {
                 return;
             }
         };
-        assert_eq!(self.next, Some(covered.0), "a frame does not begin where the last one ended: {frame:?}");
+        assert_eq!(
+            self.next,
+            Some(covered.0),
+            "a frame does not begin where the last one ended: {frame:?}"
+        );
         assert!(covered.1 >= covered.0, "a frame ends before it begins: {frame:?}");
         self.next = Some(covered.1);
     }

@@ -17,15 +17,27 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         return Some(own);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|found| found.exists()) {
+    if let Some(found) = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|found| found.exists())
+    {
         return Some(found);
     }
     let skip = std::env::var("BELLBOARD_SKIP_MISSING").is_ok_and(|value| value == "1");
     assert!(skip, "{name} is not installed; run `./recipe tools {name}`");
     if let Some(list) = std::env::var_os("BELLBOARD_NOT_RUN") {
         use std::io::Write as _;
-        let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).expect("the list of what did not run");
-        writeln!(list, "{}: {name} is not installed", std::thread::current().name().unwrap_or("a test")).expect("a line");
+        let mut list = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(list)
+            .expect("the list of what did not run");
+        writeln!(
+            list,
+            "{}: {name} is not installed",
+            std::thread::current().name().unwrap_or("a test")
+        )
+        .expect("a line");
     }
     None
 }

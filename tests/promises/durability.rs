@@ -19,7 +19,9 @@ async fn an_append_is_synced_before_it_is_acknowledged() {
 
 #[tokio::test]
 async fn the_trace_shows_a_hub_that_does_not_sync() {
-    let Some(order) = trace(&["--synchronous", "relaxed"]).await else { return };
+    let Some(order) = trace(&["--synchronous", "relaxed"]).await else {
+        return;
+    };
     assert_eq!(order, Order::NotSynced, "this test would not notice a missing sync");
 }
 
@@ -28,12 +30,28 @@ async fn trace(flags: &[&str]) -> Option<Order> {
     let data = DataDir::new();
     let log = data.path().join("trace.txt");
     let mut under = Command::new(strace);
-    under.args(["-f", "-qq", "-s", "8192", "-e", "trace=pwrite64,write,writev,sendto,sendmsg,fdatasync,fsync", "-o"]).arg(&log);
+    under
+        .args([
+            "-f",
+            "-qq",
+            "-s",
+            "8192",
+            "-e",
+            "trace=pwrite64,write,writev,sendto,sendmsg,fdatasync,fsync",
+            "-o",
+        ])
+        .arg(&log);
     let hub = data.start_under(under, flags).await;
     let client = hub.client();
     client.say("warm", "up").await;
     let marker = "marker-of-this-very-append";
-    client.append(vec![bellboard_tests::events::on("s").says(marker).id("event-with-a-name-to-look-for")]).await;
+    client
+        .append(vec![
+            bellboard_tests::events::on("s")
+                .says(marker)
+                .id("event-with-a-name-to-look-for"),
+        ])
+        .await;
     client.say("s", "the end").await;
     hub.kill().await;
     let trace = std::fs::read_to_string(&log).expect("the trace");
@@ -43,16 +61,25 @@ async fn trace(flags: &[&str]) -> Option<Order> {
 /// Looks for the append's bytes in a file, then for its id on a socket, and for a sync between the two.
 fn order(trace: &str, written: &str, acknowledged: &str) -> Order {
     let lines: Vec<&str> = trace.lines().collect();
-    let stored = lines.iter().position(|line| line.contains("pwrite64(") && line.contains(written));
+    let stored = lines
+        .iter()
+        .position(|line| line.contains("pwrite64(") && line.contains(written));
     let stored = stored.expect("the append's bytes are written to a file");
     let told = lines[stored..].iter().position(|line| {
-        !line.contains("pwrite64(") && line.contains(acknowledged) && ["write(", "writev(", "sendto(", "sendmsg("].iter().any(|call| line.contains(call))
+        !line.contains("pwrite64(")
+            && line.contains(acknowledged)
+            && ["write(", "writev(", "sendto(", "sendmsg("]
+                .iter()
+                .any(|call| line.contains(call))
     });
     let told = stored + told.expect("the append is acknowledged on a socket");
     let between = &lines[stored..told];
     // A call that another thread interrupted is told in two lines; only the second says that it returned.
     let synced = between.iter().any(|line| {
-        (line.contains("fdatasync(") || line.contains("fsync(") || line.contains("fdatasync resumed") || line.contains("fsync resumed"))
+        (line.contains("fdatasync(")
+            || line.contains("fsync(")
+            || line.contains("fdatasync resumed")
+            || line.contains("fsync resumed"))
             && line.trim_end().ends_with("= 0")
     });
     if synced { Order::Synced } else { Order::NotSynced }

@@ -7,13 +7,31 @@ use bellboard_tests::process::{DataDir, Process, cli};
 
 /// A client of another tenant of the same hub.
 async fn stranger(data: &DataDir, hub: &Process, tenant: &str) -> Client {
-    let args = ["key", "create", "--principal", "somebody", "--tenant", tenant, "--scope", "read,publish"];
+    let args = [
+        "key",
+        "create",
+        "--principal",
+        "somebody",
+        "--tenant",
+        tenant,
+        "--scope",
+        "read,publish",
+    ];
     let printed = cli(data, &args).await;
-    let key = printed.split_whitespace().find(|word| word.starts_with("bbk_")).expect("the new key is printed").to_owned();
+    let key = printed
+        .split_whitespace()
+        .find(|word| word.starts_with("bbk_"))
+        .expect("the new key is printed")
+        .to_owned();
     let client = Client::new(&hub.url, Some(&key));
     // A running hub learns of a key within a second.
     for _ in 0..200 {
-        match client.events.clone().list_sessions(v1::ListSessionsRequest::default()).await {
+        match client
+            .events
+            .clone()
+            .list_sessions(v1::ListSessionsRequest::default())
+            .await
+        {
             Ok(_) => return client,
             Err(status) => assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status}"),
         }
@@ -30,19 +48,43 @@ async fn c_23_what_has_no_owner_is_not_given_to_whoever_asks_first() {
     let stranger = stranger(&data, &hub, "elsewhere").await;
     let mut stream = stranger.subscribe(from_start(vec![all(v1::Detail::Content)])).await;
     let subscribed = stream.subscribed().await;
-    assert_eq!((subscribed.from, subscribed.tail), (0, 0), "not even the length of another's log shows");
+    assert_eq!(
+        (subscribed.from, subscribed.tail),
+        (0, 0),
+        "not even the length of another's log shows"
+    );
     assert_eq!(stream.caught_up().await, vec![]);
-    let missing = v1::GetSessionRequest { session: Some(bellboard_tests::events::by_id("s")) };
-    let theirs = stranger.events.clone().get_session(missing).await.expect_err("another tenant's session");
-    let none = v1::GetSessionRequest { session: Some(bellboard_tests::events::by_id("t")) };
-    let nobodys = stranger.events.clone().get_session(none).await.expect_err("nobody's session");
+    let missing = v1::GetSessionRequest {
+        session: Some(bellboard_tests::events::by_id("s")),
+    };
+    let theirs = stranger
+        .events
+        .clone()
+        .get_session(missing)
+        .await
+        .expect_err("another tenant's session");
+    let none = v1::GetSessionRequest {
+        session: Some(bellboard_tests::events::by_id("t")),
+    };
+    let nobodys = stranger
+        .events
+        .clone()
+        .get_session(none)
+        .await
+        .expect_err("nobody's session");
     assert_eq!(theirs.code(), nobodys.code());
-    assert_eq!(theirs.message().replace("\"s\"", ""), nobodys.message().replace("\"t\"", ""), "the same answer for both");
+    assert_eq!(
+        theirs.message().replace("\"s\"", ""),
+        nobodys.message().replace("\"t\"", ""),
+        "the same answer for both"
+    );
 
     let mut mine = hub.client().subscribe(from_start(vec![all(v1::Detail::Content)])).await;
     mine.caught_up().await;
     let token = mine.token.clone();
-    let refused = stranger.try_subscribe(bellboard_tests::events::resume(&token, vec![all(v1::Detail::Content)])).await;
+    let refused = stranger
+        .try_subscribe(bellboard_tests::events::resume(&token, vec![all(v1::Detail::Content)]))
+        .await;
     let refused = refused.expect_err("another tenant's resume token");
     assert_eq!(crate::reset::reason(&refused), v1::ErrorReason::ResumeTokenInvalid);
     assert_eq!(stranger.say("s", "same id, other tenant").await, 1);
@@ -55,13 +97,33 @@ async fn c_25_a_path_is_one_project_however_it_is_spelled() {
     let client = hub.client();
     // The same folder as macOS and as Linux spell it, with and without a slash at the end.
     let (decomposed, composed) = ("/home/u/Gru\u{308}n/", "/home/u/Gr\u{fc}n");
-    client.append(vec![on_key("opencode", decomposed, "ses_1").says("a")]).await;
-    client.append(vec![on_key("opencode", composed, "ses_1").says("b")]).await;
-    let mut stream = client.subscribe(from_start(vec![project(decomposed, v1::Detail::Content)])).await;
+    client
+        .append(vec![on_key("opencode", decomposed, "ses_1").says("a")])
+        .await;
+    client
+        .append(vec![on_key("opencode", composed, "ses_1").says("b")])
+        .await;
+    let mut stream = client
+        .subscribe(from_start(vec![project(decomposed, v1::Detail::Content)]))
+        .await;
     let events = stream.caught_up().await;
-    assert_eq!(events.iter().map(text).collect::<Vec<_>>(), ["", "a", "b"], "one session, one project");
-    let list = v1::ListSessionsRequest { project: composed.into(), ..v1::ListSessionsRequest::default() };
-    let sessions = client.events.clone().list_sessions(list).await.unwrap().into_inner().sessions;
+    assert_eq!(
+        events.iter().map(text).collect::<Vec<_>>(),
+        ["", "a", "b"],
+        "one session, one project"
+    );
+    let list = v1::ListSessionsRequest {
+        project: composed.into(),
+        ..v1::ListSessionsRequest::default()
+    };
+    let sessions = client
+        .events
+        .clone()
+        .list_sessions(list)
+        .await
+        .unwrap()
+        .into_inner()
+        .sessions;
     assert_eq!(sessions.len(), 1);
     assert_eq!(sessions[0].key.as_ref().unwrap().project, composed);
 }
@@ -78,7 +140,14 @@ async fn c_7_the_same_native_id_of_two_vendors_or_projects_is_two_sessions() {
             on_key("opencode", "/q", "1").says("c"),
         ])
         .await;
-    let sessions = client.events.clone().list_sessions(v1::ListSessionsRequest::default()).await.unwrap().into_inner().sessions;
+    let sessions = client
+        .events
+        .clone()
+        .list_sessions(v1::ListSessionsRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .sessions;
     assert_eq!(sessions.len(), 3);
 }
 
@@ -87,10 +156,19 @@ async fn p_25_what_does_not_exist_yet_is_delivered_once_it_does() {
     let data = DataDir::new();
     let hub = data.start().await;
     let client = hub.client();
-    let wanted = vec![session("later", v1::Detail::Content), project("/later", v1::Detail::Content)];
+    let wanted = vec![
+        session("later", v1::Detail::Content),
+        project("/later", v1::Detail::Content),
+    ];
     let mut stream = client.subscribe(from_now(wanted)).await;
     assert_eq!(stream.subscribed().await.answer(), Answer::Started);
-    client.append(vec![on("later").says("a"), on_key("v", "/later", "1").says("b"), on("other").says("c")]).await;
+    client
+        .append(vec![
+            on("later").says("a"),
+            on_key("v", "/later", "1").says("b"),
+            on("other").says("c"),
+        ])
+        .await;
     let texts: Vec<_> = stream.events(4).await.iter().map(text).collect();
     assert_eq!(texts, ["", "a", "", "b"]);
 }
@@ -100,7 +178,11 @@ async fn each_event_comes_once_at_the_highest_detail_that_any_interest_gives() {
     let data = DataDir::new();
     let hub = data.start().await;
     let client = hub.client();
-    let wanted = vec![all(v1::Detail::Summary), session("s", v1::Detail::Content), subtree("root", v1::Detail::Content)];
+    let wanted = vec![
+        all(v1::Detail::Summary),
+        session("s", v1::Detail::Content),
+        subtree("root", v1::Detail::Content),
+    ];
     let mut stream = client.subscribe(from_now(wanted)).await;
     stream.caught_up().await;
     client
@@ -113,7 +195,10 @@ async fn each_event_comes_once_at_the_highest_detail_that_any_interest_gives() {
         ])
         .await;
     let events = stream.events(7).await;
-    let seen: Vec<_> = events.iter().map(|event| (event.session_id.as_str(), text(event))).collect();
+    let seen: Vec<_> = events
+        .iter()
+        .map(|event| (event.session_id.as_str(), text(event)))
+        .collect();
     let opened = |session| (session, String::new());
     let expected = [
         opened("s"),
@@ -132,20 +217,40 @@ async fn a_key_without_the_scope_is_told_so_before_it_is_told_anything_else() {
     let data = DataDir::new();
     let hub = data.start().await;
     let keyless = Client::new(&hub.url, None);
-    let missing = keyless.try_subscribe(from_now(vec![all(v1::Detail::Content)])).await.expect_err("no key");
+    let missing = keyless
+        .try_subscribe(from_now(vec![all(v1::Detail::Content)]))
+        .await
+        .expect_err("no key");
     assert_eq!(crate::reset::reason(&missing), v1::ErrorReason::CredentialMissing);
     let wrong = Client::new(&hub.url, Some("bbk_nonsense"));
-    let wrong = wrong.try_append(vec![on("s").says("x")]).await.expect_err("a wrong key");
+    let wrong = wrong
+        .try_append(vec![on("s").says("x")])
+        .await
+        .expect_err("a wrong key");
     assert_eq!(crate::reset::reason(&wrong), v1::ErrorReason::CredentialInvalid);
 
     let printed = cli(&data, &["key", "create", "--principal", "reader", "--scope", "read"]).await;
-    let key = printed.split_whitespace().find(|word| word.starts_with("bbk_")).expect("the key").to_owned();
+    let key = printed
+        .split_whitespace()
+        .find(|word| word.starts_with("bbk_"))
+        .expect("the key")
+        .to_owned();
     hub.terminate().await;
     let hub = data.start().await;
     let reader = Client::new(&hub.url, Some(&key));
-    let refused = reader.try_append(vec![on("s").says("x")]).await.expect_err("a key that may only read");
-    assert_eq!((refused.code(), crate::reset::reason(&refused)), (tonic::Code::PermissionDenied, v1::ErrorReason::ScopeMissing));
-    reader.subscribe(from_now(vec![all(v1::Detail::Content)])).await.subscribed().await;
+    let refused = reader
+        .try_append(vec![on("s").says("x")])
+        .await
+        .expect_err("a key that may only read");
+    assert_eq!(
+        (refused.code(), crate::reset::reason(&refused)),
+        (tonic::Code::PermissionDenied, v1::ErrorReason::ScopeMissing)
+    );
+    reader
+        .subscribe(from_now(vec![all(v1::Detail::Content)]))
+        .await
+        .subscribed()
+        .await;
 }
 
 #[tokio::test]
@@ -156,7 +261,10 @@ async fn k_21_a_revoked_key_ends_its_streams_and_its_places() {
     let mut stream = stranger.subscribe(from_now(vec![all(v1::Detail::Content)])).await;
     stream.caught_up().await;
     let listed = cli(&data, &["key", "list"]).await;
-    let line = listed.lines().find(|line| line.contains("somebody")).expect("the key is listed");
+    let line = listed
+        .lines()
+        .find(|line| line.contains("somebody"))
+        .expect("the key is listed");
     let id = line.split_whitespace().next().expect("its id");
     cli(&data, &["key", "revoke", id]).await;
     let closing = stream.until("closing", |frame| match frame {
@@ -167,6 +275,8 @@ async fn k_21_a_revoked_key_ends_its_streams_and_its_places() {
     let end = stream.try_next().await.expect_err("an error after the closing");
     assert_eq!(end.code(), tonic::Code::PermissionDenied);
     let token = stream.token.clone();
-    let refused = stranger.try_subscribe(bellboard_tests::events::resume(&token, vec![all(v1::Detail::Content)])).await;
+    let refused = stranger
+        .try_subscribe(bellboard_tests::events::resume(&token, vec![all(v1::Detail::Content)]))
+        .await;
     assert_eq!(refused.expect_err("a revoked key").code(), tonic::Code::Unauthenticated);
 }

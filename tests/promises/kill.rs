@@ -26,10 +26,13 @@ async fn kill_9_under_load_loses_and_repeats_nothing() {
     let stop = Arc::new(AtomicBool::new(false));
     let (progress, mut progressed) = watch::channel(0u64);
     let progress = Arc::new(progress);
-    let writers: Vec<_> =
-        (0..WRITERS).map(|number| tokio::spawn(write(number, watched.clone(), stop.clone(), progress.clone()))).collect();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|number| tokio::spawn(write(number, watched.clone(), stop.clone(), progress.clone())))
+        .collect();
     let (goal, reached) = watch::channel(None);
-    let subscribers: Vec<_> = (0..SUBSCRIBERS).map(|_| tokio::spawn(follow(watched.clone(), reached.clone()))).collect();
+    let subscribers: Vec<_> = (0..SUBSCRIBERS)
+        .map(|_| tokio::spawn(follow(watched.clone(), reached.clone())))
+        .collect();
 
     for life in 1..=KILLS as u64 {
         let hub = data.start().await;
@@ -62,7 +65,9 @@ async fn kill_9_under_load_loses_and_repeats_nothing() {
     assert!(acknowledged.len() as u64 >= KILLS as u64 * APPENDS_PER_LIFE);
     goal.send_replace(Some(history.len() as u64));
     for subscriber in subscribers {
-        let seen = bellboard_tests::within("a subscriber to have everything", subscriber).await.unwrap();
+        let seen = bellboard_tests::within("a subscriber to have everything", subscriber)
+            .await
+            .unwrap();
         assert_eq!(seen, history, "a subscriber saw another log");
     }
     // The links of the whole log are one chain: a reader that was there all the time and one that begins now agree.
@@ -85,11 +90,15 @@ async fn write(
         let said = format!("{number}-{count}");
         let append = on(&format!("session-{number}")).says(&said).dedupe(&said);
         let offset = loop {
-            let Some(client) = client(&mut address).await else { return acknowledged };
+            let Some(client) = client(&mut address).await else {
+                return acknowledged;
+            };
             match client.try_append(vec![append.clone()]).await {
                 Ok(results) => match &results[0].outcome {
                     Some(Outcome::Stored(stored)) => break stored.offset,
-                    Some(Outcome::Duplicate(duplicate)) => break duplicate.offset.expect("a duplicate names its place"),
+                    Some(Outcome::Duplicate(duplicate)) => {
+                        break duplicate.offset.expect("a duplicate names its place");
+                    }
                     other => panic!("{said} was answered {other:?}"),
                 },
                 Err(_) => lost(&mut address).await,
@@ -107,7 +116,9 @@ async fn follow(mut address: watch::Receiver<Address>, mut goal: watch::Receiver
     let mut seen: Vec<v1::Event> = Vec::new();
     let mut token: Option<String> = None;
     loop {
-        let Some(client) = client(&mut address).await else { return seen };
+        let Some(client) = client(&mut address).await else {
+            return seen;
+        };
         let request = match &token {
             None => from_start(wanted.clone()),
             Some(token) => resume(token, wanted.clone()),
@@ -126,7 +137,11 @@ async fn follow(mut address: watch::Receiver<Address>, mut goal: watch::Receiver
             };
             match frame {
                 Ok(Some(Frame::Subscribed(subscribed))) => {
-                    let expected = if token.is_none() { v1::Answer::Started } else { v1::Answer::Resumed };
+                    let expected = if token.is_none() {
+                        v1::Answer::Started
+                    } else {
+                        v1::Answer::Resumed
+                    };
                     assert_eq!(subscribed.answer(), expected, "{subscribed:?}");
                 }
                 Ok(Some(Frame::Events(batch))) => seen.extend(batch.events),

@@ -19,18 +19,38 @@ impl Publisher {
     pub(crate) async fn open(client: &Client, writer: &str) -> Publisher {
         use v1::publish_events_request::Frame as Sent;
         let mut events = client.events.clone();
-        let open = v1::OpenWriterRequest { writer_id: writer.into(), ..v1::OpenWriterRequest::default() };
+        let open = v1::OpenWriterRequest {
+            writer_id: writer.into(),
+            ..v1::OpenWriterRequest::default()
+        };
         let grant = events.open_writer(open).await.unwrap().into_inner();
         let (frames, queued) = mpsc::channel(64);
-        let open = v1::PublishOpen { writer_id: writer.into(), fence: grant.fence };
-        frames.send(v1::PublishEventsRequest { frame: Some(Sent::Open(open)) }).await.unwrap();
+        let open = v1::PublishOpen {
+            writer_id: writer.into(),
+            fence: grant.fence,
+        };
+        frames
+            .send(v1::PublishEventsRequest {
+                frame: Some(Sent::Open(open)),
+            })
+            .await
+            .unwrap();
         let queued = tokio_stream::wrappers::ReceiverStream::new(queued);
-        let answers = within("PublishEvents", events.publish_events(queued)).await.unwrap().into_inner();
-        Publisher { frames, answers, seq: grant.last_seq }
+        let answers = within("PublishEvents", events.publish_events(queued))
+            .await
+            .unwrap()
+            .into_inner();
+        Publisher {
+            frames,
+            answers,
+            seq: grant.last_seq,
+        }
     }
 
     async fn send(&self, entry: v1::publish_entry::Entry) {
-        let batch = v1::PublishBatch { entries: vec![v1::PublishEntry { entry: Some(entry) }] };
+        let batch = v1::PublishBatch {
+            entries: vec![v1::PublishEntry { entry: Some(entry) }],
+        };
         let frame = Some(v1::publish_events_request::Frame::Batch(batch));
         self.frames.send(v1::PublishEventsRequest { frame }).await.unwrap();
     }
@@ -38,9 +58,13 @@ impl Publisher {
     /// Appends, and waits until it is acknowledged.
     pub(crate) async fn append(&mut self, append: Append) {
         self.seq += 1;
-        self.send(v1::publish_entry::Entry::Append(append.seq(self.seq).0)).await;
+        self.send(v1::publish_entry::Entry::Append(append.seq(self.seq).0))
+            .await;
         loop {
-            let answer = within("an acknowledgement", self.answers.message()).await.unwrap().expect("the stream goes on");
+            let answer = within("an acknowledgement", self.answers.message())
+                .await
+                .unwrap()
+                .expect("the stream goes on");
             if let Some(v1::publish_events_response::Frame::Acknowledged(acknowledged)) = answer.frame {
                 bellboard_tests::client::stored(&acknowledged.results[0]);
                 return;
@@ -79,7 +103,10 @@ async fn p_20_who_joins_in_mid_sentence_gets_the_text_so_far_first() {
     writer.append(on("s").starts("item")).await;
     writer.delta(fragment("s", "item", 0, "Grüß")).await;
     writer.delta(fragment("s", "item", 6, " Gott")).await;
-    assert_eq!(fragments(&mut early, 2).await, [(0, "Grüß".to_owned()), (6, " Gott".to_owned())]);
+    assert_eq!(
+        fragments(&mut early, 2).await,
+        [(0, "Grüß".to_owned()), (6, " Gott".to_owned())]
+    );
     let cut = early.token.clone();
 
     let mut joining = client.subscribe(from_now(wanted.clone())).await;
@@ -89,7 +116,10 @@ async fn p_20_who_joins_in_mid_sentence_gets_the_text_so_far_first() {
         _ => None,
     });
     let so_far = so_far.await;
-    assert_eq!((so_far.at, so_far.state), (11, Some(State::MessageText("Grüß Gott".into()))));
+    assert_eq!(
+        (so_far.at, so_far.state),
+        (11, Some(State::MessageText("Grüß Gott".into())))
+    );
 
     drop(early);
     writer.delta(fragment("s", "item", 11, "!")).await;
@@ -99,7 +129,11 @@ async fn p_20_who_joins_in_mid_sentence_gets_the_text_so_far_first() {
         Frame::ItemText(text) => Some(text.state.clone()),
         _ => None,
     });
-    assert_eq!(text.await, Some(State::MessageText("Grüß Gott!".into())), "no half a message");
+    assert_eq!(
+        text.await,
+        Some(State::MessageText("Grüß Gott!".into())),
+        "no half a message"
+    );
 
     writer.append(on("s").completes("item", "Grüß Gott!")).await;
     writer.delta(fragment("s", "item", 12, "too late")).await;
@@ -107,7 +141,10 @@ async fn p_20_who_joins_in_mid_sentence_gets_the_text_so_far_first() {
     let mut replica = Replica::default();
     while replica.events.len() < 2 {
         let frame = joining.next().await;
-        assert!(!matches!(frame, Frame::Deltas(_)), "a fragment came after its item was complete");
+        assert!(
+            !matches!(frame, Frame::Deltas(_)),
+            "a fragment came after its item was complete"
+        );
         replica.take(&frame);
     }
 }
@@ -151,20 +188,28 @@ async fn k_15_ten_thousand_updates_while_a_client_is_slow_cost_no_memory_and_los
     slow.caught_up().await;
     let before = resident_kib(hub.id());
     for batch in 0..20 {
-        let said = (0..500).map(|number| on("s").completes(&format!("i{number}"), &format!("{batch}-{number} {}", "x".repeat(500))));
+        let said = (0..500)
+            .map(|number| on("s").completes(&format!("i{number}"), &format!("{batch}-{number} {}", "x".repeat(500))));
         client.append(said.collect()).await;
     }
     let grown = resident_kib(hub.id()).saturating_sub(before);
     assert!(grown < 64 * 1024, "the hub grew by {grown} KiB for one slow client");
     let events = slow.events(10_001).await;
     assert_eq!(events.len(), 10_001);
-    assert!(bellboard_tests::events::text(events.last().unwrap()).starts_with("19-499"), "the last state is right");
+    assert!(
+        bellboard_tests::events::text(events.last().unwrap()).starts_with("19-499"),
+        "the last state is right"
+    );
 }
 
 fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the hub's status");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+    line.split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse()
+        .expect("a number")
 }
 
 #[tokio::test]
@@ -175,7 +220,10 @@ async fn p_37_a_heartbeat_covers_what_was_sent_and_nothing_after() {
     let wanted = vec![session("s", v1::Detail::Content)];
     client.say("s", "0").await;
     let second = prost_types::Duration { seconds: 1, nanos: 0 };
-    let request = v1::SubscribeRequest { heartbeat_interval: Some(second), ..from_start(wanted.clone()) };
+    let request = v1::SubscribeRequest {
+        heartbeat_interval: Some(second),
+        ..from_start(wanted.clone())
+    };
     let mut stream = client.subscribe(request).await;
     stream.caught_up().await;
     // Events of others move the log, but bring this stream nothing: the heartbeat accounts for them.
@@ -190,7 +238,11 @@ async fn p_37_a_heartbeat_covers_what_was_sent_and_nothing_after() {
     client.say("s", "1").await;
     let mut resumed = client.subscribe(resume(&token, wanted)).await;
     assert_eq!(resumed.subscribed().await.from, tail);
-    assert_eq!(resumed.caught_up().await.len(), 1, "nothing after the heartbeat is lost");
+    assert_eq!(
+        resumed.caught_up().await.len(),
+        1,
+        "nothing after the heartbeat is lost"
+    );
 }
 
 #[tokio::test]
@@ -198,19 +250,32 @@ async fn a_stream_of_closed_sessions_ends_when_all_is_told() {
     let data = DataDir::new();
     let hub = data.start().await;
     let client = hub.client();
-    client.append(vec![on("s").says("a"), on("t").says("b"), on("t").closes()]).await;
+    client
+        .append(vec![on("s").says("a"), on("t").says("b"), on("t").closes()])
+        .await;
     let wanted = vec![session("s", v1::Detail::Content), session("t", v1::Detail::Content)];
-    let request = v1::SubscribeRequest { stop_when_closed: true, ..from_start(wanted) };
+    let request = v1::SubscribeRequest {
+        stop_when_closed: true,
+        ..from_start(wanted)
+    };
     let mut stream = client.subscribe(request).await;
     stream.caught_up().await;
     client.append(vec![on("s").says("last"), on("s").closes()]).await;
     assert_eq!(stream.events(2).await.len(), 2);
-    let Frame::Closing(closing) = stream.next().await else { panic!("no closing") };
+    let Frame::Closing(closing) = stream.next().await else {
+        panic!("no closing")
+    };
     assert_eq!(closing.reason(), v1::ClosingReason::Complete);
     assert_eq!(stream.try_next().await.unwrap(), None, "and then the end");
 
-    let wrong = v1::SubscribeRequest { stop_when_closed: true, ..from_start(vec![all(v1::Detail::Content)]) };
-    let refused = client.try_subscribe(wrong).await.expect_err("all sessions are never all closed");
+    let wrong = v1::SubscribeRequest {
+        stop_when_closed: true,
+        ..from_start(vec![all(v1::Detail::Content)])
+    };
+    let refused = client
+        .try_subscribe(wrong)
+        .await
+        .expect_err("all sessions are never all closed");
     assert_eq!(crate::reset::reason(&refused), v1::ErrorReason::InvalidField);
 }
 
@@ -224,7 +289,9 @@ async fn sigterm_closes_streams_politely_and_their_places_stay_good() {
     let mut stream = client.subscribe(from_start(wanted.clone())).await;
     stream.caught_up().await;
     let ending = tokio::spawn(hub.terminate());
-    let Frame::Closing(closing) = stream.next().await else { panic!("no closing") };
+    let Frame::Closing(closing) = stream.next().await else {
+        panic!("no closing")
+    };
     assert_eq!(closing.reason(), v1::ClosingReason::Draining);
     assert!(closing.retry_after.is_some(), "with advice when to come back");
     assert_eq!(stream.try_next().await.unwrap(), None);

@@ -1,5 +1,12 @@
 //! The promises, over the real wire. Names begin with the id of the scenario that they settle.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking, and owns its process")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, owns its process, and looks for one kind among many"
+)]
 
 mod append;
 mod resume;

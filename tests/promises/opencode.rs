@@ -25,7 +25,12 @@ impl Viewer {
         let mut stream = client.subscribe(from_now(wanted())).await;
         stream.caught_up().await;
         let token = stream.token.clone();
-        Viewer { client, stream: Some(stream), token, replica: Replica::default() }
+        Viewer {
+            client,
+            stream: Some(stream),
+            token,
+            replica: Replica::default(),
+        }
     }
 
     /// Breaks the connection off.
@@ -52,27 +57,40 @@ impl Viewer {
 
     /// Until the text that is being written ends with this word.
     async fn reads(&mut self, word: &str) {
-        self.until(|replica| replica.texts.values().any(|text| text.trim_end().ends_with(word))).await;
+        self.until(|replica| replica.texts.values().any(|text| text.trim_end().ends_with(word)))
+            .await;
     }
 }
 
 fn ended(replica: &Replica) -> bool {
-    replica.events.values().any(|event| matches!(event.payload, Some(Payload::TurnCompleted(_))))
+    replica
+        .events
+        .values()
+        .any(|event| matches!(event.payload, Some(Payload::TurnCompleted(_))))
 }
 
 #[tokio::test]
 async fn a_real_agents_turn_reaches_a_client_that_is_cut_twice_whole_and_without_a_stutter() {
     let model = Model::start().await;
-    let Some(opencode) = Opencode::start(&model).await else { return };
+    let Some(opencode) = Opencode::start(&model).await else {
+        return;
+    };
     let data = DataDir::new();
     let hub = data.start().await;
     let mut connector = connect_opencode(&data, &hub, &opencode.url);
     let (mut uncut, mut cut) = (Viewer::open(hub.client()).await, Viewer::open(hub.client()).await);
 
     let session = opencode.open("a real session").await;
-    let opened = |replica: &Replica| replica.events.values().any(|event| matches!(event.payload, Some(Payload::SessionOpened(_))));
+    let opened = |replica: &Replica| {
+        replica
+            .events
+            .values()
+            .any(|event| matches!(event.payload, Some(Payload::SessionOpened(_))))
+    };
     uncut.until(opened).await;
-    opencode.prompt(&session, "[[gated chunks=20 gate=a]] tell me something").await;
+    opencode
+        .prompt(&session, "[[gated chunks=20 gate=a]] tell me something")
+        .await;
     model.release("a", "4").await;
     uncut.reads("word3").await;
     cut.reads("word3").await;
@@ -92,12 +110,27 @@ async fn a_real_agents_turn_reaches_a_client_that_is_cut_twice_whole_and_without
     cut.until(|replica| replica.events.contains_key(&last)).await;
     let newest = *cut.replica.events.keys().max().expect("events");
     uncut.until(|replica| replica.events.contains_key(&newest)).await;
-    assert_eq!(uncut.replica.events, cut.replica.events, "both end with exactly the same events");
-    assert!(uncut.replica.texts.is_empty() && cut.replica.texts.is_empty(), "every item is complete");
+    assert_eq!(
+        uncut.replica.events, cut.replica.events,
+        "both end with exactly the same events"
+    );
+    assert!(
+        uncut.replica.texts.is_empty() && cut.replica.texts.is_empty(),
+        "every item is complete"
+    );
     let words: Vec<_> = (0..20).map(|number| format!("word{number}")).collect();
     let said: Vec<_> = cut.replica.events.values().map(text).collect();
-    assert!(said.iter().any(|said| said.split_whitespace().eq(words.iter().map(String::as_str))), "the whole text is there: {said:?}");
-    let turns = cut.replica.events.values().filter(|event| matches!(event.payload, Some(Payload::TurnStarted(_)))).count();
+    assert!(
+        said.iter()
+            .any(|said| said.split_whitespace().eq(words.iter().map(String::as_str))),
+        "the whole text is there: {said:?}"
+    );
+    let turns = cut
+        .replica
+        .events
+        .values()
+        .filter(|event| matches!(event.payload, Some(Payload::TurnStarted(_))))
+        .count();
     assert_eq!(turns, 1, "one prompt, one turn");
     connector.start_kill().expect("the connector ran to the end");
 }

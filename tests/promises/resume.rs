@@ -15,7 +15,10 @@ async fn p_1_a_fresh_stream_names_the_tail_once_and_goes_on_from_there() {
 
     let mut stream = client.subscribe(from_now(vec![all(EVERYTHING)])).await;
     let subscribed = stream.subscribed().await;
-    assert_eq!((subscribed.answer(), subscribed.from, subscribed.tail), (Answer::Started, tail, tail));
+    assert_eq!(
+        (subscribed.answer(), subscribed.from, subscribed.tail),
+        (Answer::Started, tail, tail)
+    );
     assert_eq!(stream.caught_up().await, vec![]);
     client.say("s", "after").await;
     assert_eq!(stream.events(1).await[0].offset, tail);
@@ -68,7 +71,10 @@ async fn p_3_p_13_nothing_missed_is_caught_up_at_once() {
 
     let mut second = client.subscribe(resume(&token, wanted)).await;
     assert_eq!(second.subscribed().await.answer(), Answer::Resumed);
-    assert!(matches!(second.next().await, Frame::CaughtUp(_)), "a valid resume brings no snapshot and no replay");
+    assert!(
+        matches!(second.next().await, Frame::CaughtUp(_)),
+        "a valid resume brings no snapshot and no replay"
+    );
     assert_eq!(second.token, token, "equal places have equal resume tokens");
 }
 
@@ -96,15 +102,26 @@ async fn k_19_what_completed_during_the_outage_is_all_there() {
     let hub = data.start().await;
     let client = hub.client();
     let wanted = vec![session("s", v1::Detail::Live)];
-    client.append(vec![on("s").starts("a"), on("s").starts("b"), on("s").starts("c")]).await;
+    client
+        .append(vec![on("s").starts("a"), on("s").starts("b"), on("s").starts("c")])
+        .await;
     let mut first = client.subscribe(from_start(wanted.clone())).await;
     first.caught_up().await;
     let token = first.token.clone();
     drop(first);
-    client.append(vec![on("s").completes("a", "A"), on("s").completes("b", "B"), on("s").completes("c", "C")]).await;
+    client
+        .append(vec![
+            on("s").completes("a", "A"),
+            on("s").completes("b", "B"),
+            on("s").completes("c", "C"),
+        ])
+        .await;
 
     let mut second = client.subscribe(resume(&token, wanted)).await;
-    assert_eq!(second.caught_up().await.iter().map(text).collect::<Vec<_>>(), ["A", "B", "C"]);
+    assert_eq!(
+        second.caught_up().await.iter().map(text).collect::<Vec<_>>(),
+        ["A", "B", "C"]
+    );
 }
 
 #[tokio::test]
@@ -126,7 +143,12 @@ async fn k_24_a_newer_value_of_the_same_item_is_delivered() {
     let hub = data.start().await;
     let client = hub.client();
     let mut stream = client.subscribe(from_now(vec![session("s", EVERYTHING)])).await;
-    client.append(vec![on("s").completes("item", "older"), on("s").completes("item", "newer")]).await;
+    client
+        .append(vec![
+            on("s").completes("item", "older"),
+            on("s").completes("item", "newer"),
+        ])
+        .await;
     let texts: Vec<_> = stream.events(3).await.iter().map(text).collect();
     assert_eq!(texts, ["", "older", "newer"]);
 }
@@ -137,12 +159,22 @@ async fn from_last_gives_the_newest_of_what_matches() {
     let hub = data.start().await;
     let client = hub.client();
     for number in 0..20 {
-        client.append(vec![on("noise").says(&format!("n{number}")), on("s").says(&format!("s{number}"))]).await;
+        client
+            .append(vec![
+                on("noise").says(&format!("n{number}")),
+                on("s").says(&format!("s{number}")),
+            ])
+            .await;
     }
     let start = v1::subscribe_request::Start::FromLast(v1::FromLast { count: 3 });
-    let mut stream = client.subscribe(bellboard_tests::events::from(start, vec![session("s", EVERYTHING)])).await;
+    let mut stream = client
+        .subscribe(bellboard_tests::events::from(start, vec![session("s", EVERYTHING)]))
+        .await;
     assert_eq!(stream.subscribed().await.answer(), Answer::Started);
-    assert_eq!(stream.caught_up().await.iter().map(text).collect::<Vec<_>>(), ["s17", "s18", "s19"]);
+    assert_eq!(
+        stream.caught_up().await.iter().map(text).collect::<Vec<_>>(),
+        ["s17", "s18", "s19"]
+    );
 }
 
 #[tokio::test]
@@ -156,9 +188,13 @@ async fn a_snapshot_comes_first_and_the_stream_goes_on_from_its_offset() {
 
     let mut stream = client.subscribe(from_snapshot(vec![session("s", EVERYTHING)])).await;
     assert_eq!(stream.subscribed().await.answer(), Answer::Started);
-    let Frame::SnapshotBegin(begin) = stream.next().await else { panic!("no snapshot_begin") };
+    let Frame::SnapshotBegin(begin) = stream.next().await else {
+        panic!("no snapshot_begin")
+    };
     assert_eq!(begin.offset, tail);
-    let Frame::SnapshotPage(page) = stream.next().await else { panic!("no snapshot_page") };
+    let Frame::SnapshotPage(page) = stream.next().await else {
+        panic!("no snapshot_page")
+    };
     let entry = &page.sessions[0];
     let row = entry.session.as_ref().unwrap();
     assert_eq!((row.session_id.as_str(), row.event_count), ("s", 61));
@@ -177,5 +213,9 @@ async fn a_snapshot_comes_first_and_the_stream_goes_on_from_its_offset() {
         ..v1::ListEventsRequest::default()
     };
     let older = client.events.clone().list_events(older).await.unwrap().into_inner();
-    assert_eq!(older.events.iter().map(text).collect::<Vec<_>>()[..2], ["9", "8"], "the page token goes on below the items");
+    assert_eq!(
+        older.events.iter().map(text).collect::<Vec<_>>()[..2],
+        ["9", "8"],
+        "the page token goes on below the items"
+    );
 }

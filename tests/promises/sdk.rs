@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bellboard_proto::v1::{self, append_result::Outcome};
 use bellboard_sdk::interest::{self, Detailed as _};
-use bellboard_sdk::{Client, FileResumeTokenStore, Frame, MemoryResumeTokenStore, Options, Spool, Start, SubscribeOptions};
+use bellboard_sdk::{
+    Client, FileResumeTokenStore, Frame, MemoryResumeTokenStore, Options, Spool, Start, SubscribeOptions,
+};
 use bellboard_sdk::{Subscription, Writer, WriterOptions};
 use bellboard_tests::events::{all, on, text};
 use bellboard_tests::process::{DataDir, Process};
@@ -17,7 +19,10 @@ fn connect(url: &str, hub: &Process) -> Client {
 }
 
 async fn next(stream: &mut Subscription) -> Frame {
-    within("a frame of the SDK", stream.next()).await.expect("the stream goes on").expect("a frame")
+    within("a frame of the SDK", stream.next())
+        .await
+        .expect("the stream goes on")
+        .expect("a frame")
 }
 
 /// Takes frames until so many events have come.
@@ -88,15 +93,25 @@ async fn a_reader_and_a_writer_live_through_cuts_and_restarts() {
         tickets.push(writer.append(on("s").says(&format!("{round}.cut")).0).await.unwrap());
         expected.push(format!("{round}.cut"));
         proxy.mend();
-        assert_eq!(texts(&mut stream, 21).await, expected[round * 21..], "in order, each once");
+        assert_eq!(
+            texts(&mut stream, 21).await,
+            expected[round * 21..],
+            "in order, each once"
+        );
     }
     within("the writer to flush", writer.flush()).await.unwrap();
     for ticket in tickets {
         let outcome = within("a ticket", ticket).await.unwrap().outcome;
-        assert!(matches!(outcome, Some(Outcome::Stored(_) | Outcome::Duplicate(_))), "{outcome:?}");
+        assert!(
+            matches!(outcome, Some(Outcome::Stored(_) | Outcome::Duplicate(_))),
+            "{outcome:?}"
+        );
     }
     writer.close().await.unwrap();
-    assert_eq!(hub.client().history(vec![all(v1::Detail::Content)]).await.len(), 1 + expected.len());
+    assert_eq!(
+        hub.client().history(vec![all(v1::Detail::Content)]).await.len(),
+        1 + expected.len()
+    );
 }
 
 #[tokio::test]
@@ -111,16 +126,28 @@ async fn a_writers_spool_on_disk_outlives_the_writer() {
     within("the first to be stored", first).await.unwrap();
     proxy.cut();
     for number in 0..50 {
-        drop(writer.append(on("s").says(&format!("spooled {number}")).0).await.unwrap());
+        drop(
+            writer
+                .append(on("s").says(&format!("spooled {number}")).0)
+                .await
+                .unwrap(),
+        );
     }
     drop(writer);
     proxy.mend();
-    let writer = within("the writer to open again", Writer::open(&connect(&proxy.url, &hub), options())).await.unwrap();
+    let writer = within(
+        "the writer to open again",
+        Writer::open(&connect(&proxy.url, &hub), options()),
+    )
+    .await
+    .unwrap();
     within("the spool to be sent", writer.flush()).await.unwrap();
     writer.close().await.unwrap();
     let history = hub.client().history(vec![all(v1::Detail::Content)]).await;
     let said: Vec<_> = history.iter().map(text).filter(|text| !text.is_empty()).collect();
-    let expected: Vec<_> = std::iter::once("first".to_owned()).chain((0..50).map(|n| format!("spooled {n}"))).collect();
+    let expected: Vec<_> = std::iter::once("first".to_owned())
+        .chain((0..50).map(|n| format!("spooled {n}")))
+        .collect();
     assert_eq!(said, expected);
 }
 
@@ -139,7 +166,10 @@ async fn p_34_the_place_moves_when_the_application_has_taken_the_frame() {
     assert!(matches!(next(&mut stream).await, Frame::Events(_)));
     let before = store.resume_token();
     let handed_out = stream.resume_token();
-    assert_ne!(before, handed_out, "the application has the frame, but has not said that it is done with it");
+    assert_ne!(
+        before, handed_out,
+        "the application has the frame, but has not said that it is done with it"
+    );
     assert!(matches!(next(&mut stream).await, Frame::CaughtUp(_)));
     assert_eq!(store.resume_token(), handed_out);
 }
@@ -160,7 +190,9 @@ async fn p_35_a_bot_that_restarts_does_not_act_on_old_prompts_again() {
     drop(first);
     hub.client().say("s", "do that").await;
     let mut second = bot();
-    let Frame::Subscribed(subscribed) = next(&mut second).await else { panic!("no answer") };
+    let Frame::Subscribed(subscribed) = next(&mut second).await else {
+        panic!("no answer")
+    };
     assert_eq!(subscribed.answer(), v1::Answer::Resumed);
     assert_eq!(texts(&mut second, 1).await, ["do that"]);
 }
@@ -172,14 +204,22 @@ async fn a_place_of_another_hub_is_told_once_and_then_a_snapshot_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = || FileResumeTokenStore::new(folder.path().join("place"));
     hub.client().say("s", "here").await;
-    let mut stream = connect(&hub.url, &hub).subscribe(SubscribeOptions::to([interest::all()]).starting(Start::Oldest).with_store(store()));
+    let mut stream = connect(&hub.url, &hub).subscribe(
+        SubscribeOptions::to([interest::all()])
+            .starting(Start::Oldest)
+            .with_store(store()),
+    );
     texts(&mut stream, 1).await;
     stream.acknowledge().await.unwrap();
     drop(stream);
     let elsewhere = other.start().await;
     elsewhere.client().say("s", "elsewhere").await;
-    let mut stream = connect(&elsewhere.url, &elsewhere).subscribe(SubscribeOptions::to([interest::all()]).with_store(store()));
-    let told = within("an error", stream.next()).await.expect("the stream goes on").expect_err("the place is of another hub");
+    let mut stream =
+        connect(&elsewhere.url, &elsewhere).subscribe(SubscribeOptions::to([interest::all()]).with_store(store()));
+    let told = within("an error", stream.next())
+        .await
+        .expect("the stream goes on")
+        .expect_err("the place is of another hub");
     assert_eq!(told.reason(), Some(v1::ErrorReason::ResumeTokenInvalid));
     let page = loop {
         if let Frame::SnapshotPage(page) = next(&mut stream).await {

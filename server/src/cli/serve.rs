@@ -143,9 +143,16 @@ fn greet(out: &mut impl Write, running: &Running) -> io::Result<()> {
     } else {
         format!("BELLBOARD_DATA_DIR='{data_dir}' ")
     };
-    writeln!(out, "  {strong}{place}bellboard tail{strong:#}")?;
+    let program = program();
+    writeln!(out, "  {strong}{place}{program} tail{strong:#}")?;
     writeln!(out, "  {strong}grpcurl {plain}{address} list{strong:#}")?;
     writeln!(out)?;
     writeln!(out, "{quiet}Ctrl-C ends it.{quiet:#}")?;
     out.flush()
+}
+
+/// How this program was called, so that the next command can be typed the same way.
+fn program() -> String {
+    let called = std::env::args_os().next().and_then(|name| name.into_string().ok());
+    called.unwrap_or_else(|| "bellboard".to_owned())
 }
