@@ -242,3 +242,18 @@ async fn another_processes_events_are_caught_up_with_before_the_next_commit() {
     );
     assert_eq!(offsets(&until_caught_up(&mut subscription).await), [2, 3]);
 }
+
+#[tokio::test]
+async fn a_writer_that_another_process_opened_anew_is_fenced_here_too() {
+    let rig = Rig::new().await;
+    let other = Rig::beside(&rig).await;
+    let old = rig.open("w").await;
+    rig.append(Some(&old), vec![seq(1, draft("a"))]).await.unwrap();
+    let new = other.open("w").await;
+    let fenced = Err(Error::Fenced {
+        given: old.fence,
+        current: new.fence,
+    });
+    assert_eq!(rig.append(Some(&old), vec![seq(2, draft("a"))]).await, fenced);
+    assert!(rig.append(Some(&new), vec![seq(2, draft("a"))]).await.is_ok());
+}

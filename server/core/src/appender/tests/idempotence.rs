@@ -92,6 +92,7 @@ async fn k_11_a_dedupe_key_that_comes_again_is_stored_once_per_session() {
     let outcomes = rig.append(None, batch).await.unwrap();
     assert_eq!(stored(&outcomes[0]), place(1, 1));
     assert_eq!(outcomes[1], duplicate(1, 1), "within one batch");
+    assert_eq!(rig.commits(), 1, "noticed before the store does");
     assert_eq!(
         stored(&outcomes[2]),
         place(3, 1),

@@ -10,7 +10,7 @@ use crate::subscription::Subscription;
 use crate::subscription::frame::{Frame, Sent};
 use crate::subscription::start::Start;
 use crate::testing::rig::{HEARTBEAT, Rig, assert_silent, item_draft, next, offsets, request, until_caught_up};
-use crate::testing::{draft, interests, only};
+use crate::testing::{draft, interests, only, within};
 
 fn live() -> Interests {
     interests([(only("a"), Detail::Live)])
@@ -151,20 +151,31 @@ async fn k_15_ten_thousand_updates_behind_a_slow_reader_cost_a_bounded_memory() 
 #[tokio::test]
 async fn p_37_a_heartbeat_comes_in_time_and_covers_only_what_was_read() {
     let rig = Rig::new().await;
-    let mut subscription = caught_up(&rig, &live()).await;
+    let mut subscription = rig.subscribe(request(Start::Now, &live())).await;
+    until_caught_up(&mut subscription).await;
+    let mut next = Box::pin(subscription.next());
+    assert!(futures_util::poll!(&mut next).is_pending());
     rig.store([draft("b")]).await;
-    assert_silent(&mut subscription).await;
     rig.clock
         .advance(HEARTBEAT.mul_f64(1.0 - limits::HEARTBEAT_JITTER - 0.01));
-    assert_silent(&mut subscription).await;
+    assert!(futures_util::poll!(&mut next).is_pending());
     rig.clock
         .advance(HEARTBEAT.mul_f64(2.0 * limits::HEARTBEAT_JITTER + 0.02));
-    let sent = next(&mut subscription).await;
+    let sent = within(next).await.unwrap().unwrap();
     let Frame::Heartbeat { from, until } = sent.frame else {
         panic!("a heartbeat, not {sent:?}")
     };
-    assert_eq!((from, until, sent.place.next), (Offset(0), Offset(2), Offset(2)));
-    assert_eq!(sent.place.link, rig.log.tail().1);
+    assert_eq!(
+        (from, until),
+        (Offset(0), Offset(2)),
+        "up to the tail, though nobody woke it"
+    );
+    assert_eq!(
+        (sent.place.next, sent.place.link),
+        rig.log.tail(),
+        "and so does its token"
+    );
+    assert_eq!(subscription.wakes(), 0);
     assert_silent(&mut subscription).await;
 }
 
@@ -211,6 +222,6 @@ async fn whoever_asks_to_linger_gets_what_comes_meanwhile_in_one_frame() {
         assert!(futures_util::poll!(&mut next).is_pending());
     }
     rig.clock.advance(Duration::from_millis(100));
-    let sent = crate::testing::within(next).await.unwrap().unwrap();
+    let sent = within(next).await.unwrap().unwrap();
     assert_eq!(offsets([&sent]), [0, 1, 2, 3]);
 }
