@@ -11,4 +11,5 @@ pub mod serve;
 pub mod wire;
 pub mod auth;
 pub mod store;
+pub mod relay;
 pub mod cli;

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use crate::auth::rules::Scheme;
 use crate::auth::{Keys, Rules, keys, local};
+use crate::relay;
 use crate::store::{Options, Sqlite};
 use crate::tasks::{Ended, Tasks};
 use crate::wire;
@@ -156,6 +157,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     committing.spawn("committer", committer.run());
     background.spawn("keys", keys.refresh(api_keys));
     background.spawn("resume-keys", refresh_resume_keys(hub.clone()));
+    background.spawn("relay", relay::local::run(hub.clone()));
     let draining = watch::Sender::new(false);
     let listener = Listener {
         socket,

@@ -207,6 +207,9 @@ enum Job {
         claim: Option<Claim>,
         deltas: Vec<DeltaDraft>,
     },
+    Compare {
+        log: Arc<Log>,
+    },
 }
 
 /// A job and the bytes it holds of the queue's bound, given back when it is done.
@@ -311,6 +314,14 @@ impl Appender {
     pub async fn deltas(&self, log: Arc<Log>, claim: Option<Claim>, deltas: Vec<DeltaDraft>) -> Result<(), Error> {
         let bytes = deltas.iter().map(|delta| delta.text.len() + delta.body.len()).sum();
         self.submit(Job::Deltas { log, claim, deltas }, bytes).await
+    }
+
+    /// Queues a look at the store: what was stored without this process' knowledge is announced.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the hub stops.
+    pub async fn compare(&self, log: Arc<Log>) -> Result<(), Error> {
+        self.submit(Job::Compare { log }, 0).await
     }
 
     async fn submit(&self, job: Job, bytes: usize) -> Result<(), Error> {

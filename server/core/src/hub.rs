@@ -78,6 +78,12 @@ impl Hub {
         Ok(log)
     }
 
+    /// The logs that somebody subscribes to.
+    pub async fn followed(&self) -> Vec<Arc<Log>> {
+        let logs = self.logs.lock().await;
+        logs.values().filter(|log| log.subscribers() > 0).cloned().collect()
+    }
+
     /// The way in.
     #[must_use]
     pub const fn appender(&self) -> &Appender {

@@ -130,6 +130,9 @@ pub const HEARTBEAT_JITTER: f64 = 0.2;
 /// How long a writer holds its lease without a sign of life.
 pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 
+/// How often the announced tail of a followed log is compared with the store, so that a commit whose outcome nobody told is told after all.
+pub const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Time between minting a new resume token key and its first use, so that every node verifies it before any mints with it.
 pub const RESUME_KEY_DELAY: Duration = Duration::from_secs(10);
 

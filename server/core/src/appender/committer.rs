@@ -133,6 +133,7 @@ impl Committer {
                     }
                 }
                 Job::Deltas { log, claim, deltas } => self.pass_on(&log, claim.as_ref(), deltas),
+                Job::Compare { log } => self.compare(&log).await,
             }
         }
     }
@@ -271,6 +272,16 @@ impl Committer {
         }
     }
 
+    /// Announces what lies in the store beyond the announced tail. Here and nowhere else, because between a commit and its
+    /// announcement the store is ahead of every log, and only the committer knows that it is about to say so.
+    async fn compare(&self, log: &Log) {
+        match self.store.open_log(&log.row().tenant).await {
+            Ok(row) if row.epoch == log.row().epoch => log.catch_up(row.tail, row.link),
+            Ok(row) => error!(epoch = %row.epoch, "the log under this hub is another one; restart it"),
+            Err(error) => warn!(%error, "the tail cannot be compared with the store"),
+        }
+    }
+
     fn pass_on(&self, log: &Log, claim: Option<&Claim>, deltas: Vec<DeltaDraft>) {
         let Some(cached) = self.cache.get(&log.row().key) else {
             debug!(
@@ -320,7 +331,7 @@ fn tasks(job: usize, what: &Job) -> Vec<Task> {
     match what {
         Job::Append { appends, .. } => (0..appends.len()).map(|append| Task::Append { job, append }).collect(),
         Job::Open { .. } | Job::Renew { .. } => vec![Task::Writer { job }],
-        Job::Deltas { .. } => Vec::new(),
+        Job::Deltas { .. } | Job::Compare { .. } => Vec::new(),
     }
 }
 
@@ -328,13 +339,17 @@ const fn weight(job: &Job) -> usize {
     match job {
         Job::Append { appends, .. } => appends.len(),
         Job::Open { sessions, .. } | Job::Renew { sessions, .. } => 1 + sessions.len(),
-        Job::Deltas { .. } => 1,
+        Job::Deltas { .. } | Job::Compare { .. } => 1,
     }
 }
 
 const fn job_log(job: &Job) -> &Arc<Log> {
     match job {
-        Job::Append { log, .. } | Job::Open { log, .. } | Job::Renew { log, .. } | Job::Deltas { log, .. } => log,
+        Job::Append { log, .. }
+        | Job::Open { log, .. }
+        | Job::Renew { log, .. }
+        | Job::Deltas { log, .. }
+        | Job::Compare { log } => log,
     }
 }
 
@@ -381,7 +396,9 @@ fn decide(decision: &mut Decision<'_>, jobs: &[Job], task: Task) -> Done {
             let checked = decision.check(claim).map(|row| row.last_seq);
             Done::Writer(checked.map(|last_seq| grant(decision, claim.fence, last_seq, sessions)))
         }
-        (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. }) => Done::Append(Err(Error::Unavailable)),
+        (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. } | Job::Compare { .. }) => {
+            Done::Append(Err(Error::Unavailable))
+        }
     }
 }
 
@@ -417,7 +434,7 @@ impl Wanted {
                 }
                 (_, Job::Open { writer, sessions, .. }) => wanted.writer(writer, sessions),
                 (_, Job::Renew { claim, sessions, .. }) => wanted.writer(&claim.writer, sessions),
-                (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. }) => {}
+                (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. } | Job::Compare { .. }) => {}
             }
         }
         wanted

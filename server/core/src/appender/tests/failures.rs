@@ -225,6 +225,20 @@ async fn what_nobody_knows_is_told_to_nobody_and_caught_up_with_later() {
 }
 
 #[tokio::test]
+async fn what_nobody_knew_is_announced_by_the_next_comparison_without_another_append() {
+    let rig = Rig::new().await;
+    let wanted = interests([(only("a"), Detail::Content)]);
+    let mut subscription = rig.subscribe(request(Start::Oldest, &wanted)).await;
+    until_caught_up(&mut subscription).await;
+    rig.memory.fail_commit_after();
+    rig.watch.go_blind_after_commit(8);
+    let pending = rig.queue(None, vec![append(draft("a"))]).await;
+    assert_eq!(patiently(&rig, pending).await.unwrap(), Err(Error::Unavailable));
+    rig.appender.compare(rig.log.clone()).await.unwrap();
+    assert_eq!(offsets(&until_caught_up(&mut subscription).await), [0, 1]);
+}
+
+#[tokio::test]
 async fn another_processes_events_are_caught_up_with_before_the_next_commit() {
     let rig = Rig::new().await;
     let other = Rig::beside(&rig).await;
