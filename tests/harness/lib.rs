@@ -14,6 +14,7 @@
 
 pub mod process;
 pub mod client;
+pub mod database;
 pub mod events;
 pub mod stream;
 pub mod replica;

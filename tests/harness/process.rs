@@ -212,22 +212,6 @@ pub fn connect_opencode(data: &DataDir, hub: &Process, agent: &str) -> Child {
         .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
-/// Empties the logs of a hub that does not run, and keeps its keys: the log is recreated when it is next opened.
-pub async fn forget_logs(data: &Path) {
-    use sea_orm::{ConnectionTrait, Database};
-    let file = data.join("bellboard.db");
-    let database = Database::connect(format!("sqlite://{}", file.display()))
-        .await
-        .expect("the hub's database");
-    for table in ["raws", "dedupes", "events", "sessions", "writers", "logs"] {
-        database
-            .execute_unprepared(&format!("DELETE FROM {table}"))
-            .await
-            .expect("a table of the hub");
-    }
-    database.close().await.expect("the database closes");
-}
-
 /// The root of the project.
 #[must_use]
 pub fn root() -> &'static Path {

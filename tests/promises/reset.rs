@@ -101,7 +101,7 @@ async fn p_9_another_log_under_the_same_keys_is_another_epoch() {
     let hub = recreated.start().await;
     hub.client().say("s", "never mind").await;
     hub.terminate().await;
-    bellboard_tests::process::forget_logs(recreated.path()).await;
+    bellboard_tests::database::forget_logs(recreated.path()).await;
     let hub = recreated.start().await;
     hub.client().say("s", "another past").await;
     expect_reset(
