@@ -2,10 +2,12 @@
 
 use std::process::{Output, Stdio};
 
+use bellboard_proto::v1::{self, event::Payload};
+use bellboard_tests::events::{by_id, on};
 use bellboard_tests::process::{DataDir, binary};
 use bellboard_tests::within;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// The program as somebody on the hub's machine runs it, who typed no address and no key.
@@ -105,7 +107,12 @@ fn ids(events: &[Value]) -> Vec<&str> {
 
 /// Opens the session that most tests speak in, so that the log holds what they say from here on.
 async fn open_session(data: &DataDir) {
-    printed(data, "publish", r#"{"session":{"sessionId":"s"},"event":{"sessionOpened":{}}}"#).await;
+    printed(
+        data,
+        "publish",
+        r#"{"session":{"sessionId":"s"},"event":{"sessionOpened":{}}}"#,
+    )
+    .await;
 }
 
 const ALL_NOW: &str = "tail --json --from-start --exit-when-caught-up";
@@ -191,29 +198,146 @@ async fn a_tail_that_is_cut_anywhere_goes_on_without_a_gap() {
         "tail --json --from-start --resume-file {}",
         data.path().join("place").display()
     );
-    let mut seen: Vec<String> = Vec::new();
-    // Each round reads one frame more and dies without a word.
-    for round in 1..6 {
+    let mut seen: Vec<u32> = Vec::new();
+    let mut see = |lines: &str| {
+        let events = events(lines);
+        seen.extend(ids(&events).iter().map(|id| id[2..].parse::<u32>().unwrap()));
+    };
+    // `subscribed`, events, `caught_up`: it dies without a word after each of them.
+    for round in 1..=6 {
         printed(&data, "publish", &many(50 * round..50 * (round + 1))).await;
         let mut child = bellboard(&data, &typed).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        for _ in 0..=round {
-            let line = within("a frame", lines.next_line()).await.unwrap().unwrap();
-            seen.extend(ids(&events(&line)).into_iter().map(str::to_owned));
+        for _ in 0..1 + round % 3 {
+            see(&within("a frame", lines.next_line()).await.unwrap().unwrap());
         }
         child.start_kill().unwrap();
         within("the killed tail to end", child.wait()).await.unwrap();
     }
-    let rest = events(&printed(&data, &format!("{typed} --exit-when-caught-up"), "").await);
-    seen.extend(ids(&rest).into_iter().map(str::to_owned));
-    // The frame that was printed and not yet saved when it died may come again, whole; nothing is skipped.
-    let mut once = seen.clone();
-    once.dedup();
-    let mut sorted = once.clone();
-    sorted.sort_by_key(|id| id[2..].parse::<u32>().unwrap());
-    sorted.dedup();
-    let expected: Vec<_> = (0..300).map(|number| format!("e-{number}")).collect();
-    assert_eq!(sorted, expected);
+    see(&printed(&data, &format!("{typed} --exit-when-caught-up"), "").await);
+    // The frame that was printed and not yet saved when it died may come again; nothing is skipped.
+    assert_eq!(seen.first(), Some(&0));
+    assert_eq!(seen.last(), Some(&349));
+    assert!(seen.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_place_is_kept_only_of_what_the_output_took() {
+    let data = DataDir::new();
+    let _hub = data.start().await;
+    printed(&data, "publish", &many(0..3)).await;
+    let place = data.path().join("place");
+    let typed = format!(
+        "tail --json --from-start --exit-when-caught-up --resume-file {}",
+        place.display()
+    );
+    let mut full = bellboard(&data, &typed);
+    full.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let (status, said) = code(full, "").await;
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("cannot write to standard output"), "{said}");
+    assert!(!place.exists(), "nothing was printed, so there is no place");
+    assert_eq!(ids(&events(&printed(&data, &typed, "").await)), ["e-0", "e-1", "e-2"]);
+}
+
+#[tokio::test]
+async fn on_a_terminal_text_grows_while_it_is_written() {
+    let data = DataDir::new();
+    let hub = data.start().await;
+    open_session(&data).await;
+    // A terminal of its own, which passes on what it shows.
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])"])
+        .arg(binary());
+    command
+        .args(["tail", "--last", "0"])
+        .env("BELLBOARD_DATA_DIR", data.path())
+        .env("NO_COLOR", "1");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("python3, for a terminal");
+    let mut shown = Shown {
+        screen: child.stdout.take().unwrap(),
+        bytes: Vec::new(),
+    };
+    shown.until("live from").await;
+
+    let options = bellboard_sdk::Options::at(&hub.url).with_key(hub.key());
+    let client = bellboard_sdk::Client::connect(options).unwrap();
+    let writer = bellboard_sdk::Writer::open(&client, bellboard_sdk::WriterOptions::new("w"))
+        .await
+        .unwrap();
+    let append = |line: &str| -> v1::EventAppend { on("s").with(payload(line)).item("m").0 };
+    writer.append(append("started")).await.unwrap().await.unwrap();
+    writer.delta(growing(0, "Hel"));
+    shown.until("│ Hel").await;
+    writer.delta(growing(3, "lo\u{1b}[2J"));
+    shown.until("│ Hello␛[2J").await;
+    writer.append(append("Hello\u{1b}[2J")).await.unwrap().await.unwrap();
+    shown.until("message.completed     (as above)").await;
+    assert_eq!(
+        shown.text().matches("Hello").count(),
+        1,
+        "it is not said twice: {}",
+        shown.text()
+    );
+    writer.close().await.unwrap();
+    child.start_kill().unwrap();
+}
+
+/// What a terminal has shown so far.
+struct Shown {
+    screen: tokio::process::ChildStdout,
+    bytes: Vec<u8>,
+}
+
+impl Shown {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    async fn until(&mut self, wanted: &str) {
+        while !self.text().contains(wanted) {
+            let length = within(wanted, self.screen.read_buf(&mut self.bytes)).await.unwrap();
+            assert_ne!(length, 0, "the terminal ended before {wanted:?}: {}", self.text());
+        }
+    }
+}
+
+fn payload(text: &str) -> Payload {
+    let role = v1::MessageRole::Agent.into();
+    if text == "started" {
+        return Payload::MessageStarted(v1::MessageStarted {
+            role,
+            ..v1::MessageStarted::default()
+        });
+    }
+    let text = v1::LongText {
+        text: text.into(),
+        ..v1::LongText::default()
+    };
+    let part = v1::ContentPart {
+        part: Some(v1::content_part::Part::Text(text)),
+    };
+    Payload::MessageCompleted(v1::MessageCompleted {
+        role,
+        content: vec![part],
+        ..v1::MessageCompleted::default()
+    })
+}
+
+fn growing(at: u64, text: &str) -> v1::DeltaAppend {
+    let fragment = Some(v1::delta::Fragment::MessageText(text.into()));
+    let delta = v1::Delta {
+        item_id: "m".into(),
+        at,
+        fragment,
+        ..v1::Delta::default()
+    };
+    v1::DeltaAppend {
+        session: Some(by_id("s")),
+        delta: Some(delta),
+    }
 }
 
 #[tokio::test]
@@ -396,21 +520,29 @@ async fn a_writer_answers_every_line_in_its_order_and_stores_it_once() {
     let results = jsons(&printed(&data, &typed, &many(0..500)).await);
     let offsets: Vec<_> = results
         .iter()
-        .map(|result| {
-            result["stored"]["offset"]
-                .as_str()
-                .unwrap_or("0")
-                .parse::<u32>()
-                .unwrap()
-        })
+        .map(|result| result["stored"]["offset"].as_str().unwrap().parse::<u32>().unwrap())
         .collect();
-    assert_eq!(offsets, (0..500).collect::<Vec<_>>());
-    let again = jsons(&printed(&data, "publish --json", &many(0..3)).await);
-    assert!(
-        again.iter().all(|result| result.get("duplicate").is_some()),
-        "{again:?}"
-    );
+    assert_eq!(offsets, (1..501).collect::<Vec<_>>());
     assert_eq!(ids(&jsons(&printed(&data, "history --json", "").await)).len(), 500);
+}
+
+#[tokio::test]
+async fn what_was_published_before_is_told_and_stored_once() {
+    let data = DataDir::new();
+    let _hub = data.start().await;
+    printed(&data, "publish", &many(0..3)).await;
+    assert_eq!(
+        printed(&data, "publish", &many(0..4)).await,
+        "1 stored, 3 there before\n"
+    );
+    // With a writer the vendor's identity counts, not the id.
+    let keyed = r#"{"session":{"sessionId":"s"},"event":{"turnStarted":{}},"dedupeKey":"turn-1"}"#;
+    assert_eq!(printed(&data, "publish --writer-id w", keyed).await, "1 stored\n");
+    assert_eq!(
+        printed(&data, "publish --writer-id w", keyed).await,
+        "0 stored, 1 there before\n"
+    );
+    assert_eq!(ids(&jsons(&printed(&data, "history --json", "").await)).len(), 4);
 }
 
 #[tokio::test]
@@ -503,6 +635,26 @@ async fn an_interrupted_publish_tells_what_was_stored() {
         assert_eq!(signalled(&mut child, "INT").await, Some(1), "{typed}");
     }
     assert_eq!(ids(&jsons(&printed(&data, "history --json", "").await)).len(), 2);
+}
+
+#[tokio::test]
+async fn a_connector_waits_for_its_agent_and_ends_when_told() {
+    let data = DataDir::new();
+    let _hub = data.start().await;
+    for signal in ["INT", "TERM"] {
+        // No agent there: it is dialled until it comes.
+        let mut child = bellboard(&data, "connect opencode --url http://127.0.0.1:1")
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = within("a word", said.next_line()).await.unwrap().unwrap();
+        assert_eq!(first, "following opencode at http://127.0.0.1:1; Ctrl-C ends it");
+        assert_eq!(signalled(&mut child, signal).await, Some(0));
+        assert!(
+            data.path().join("connectors").is_dir(),
+            "its state lies in the data folder"
+        );
+    }
 }
 
 /// Sends a signal and waits for the end.

@@ -51,6 +51,7 @@ pub(super) struct Args {
 /// Prints it.
 pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error> {
     let hub = args.hub.hub()?;
+    hub.reach().await?;
     let mut lines = Lines::new(out.look());
     let order = if args.reverse {
         EventOrder::Descending

@@ -31,8 +31,8 @@ not exist is opened.
 
   {"session":{"sessionId":"s-1"},"event":{"itemId":"m-1","messageCompleted":{"role":"MESSAGE_ROLE_AGENT","content":[{"text":{"text":"Hello"}}]}}}
 
-An event that has an eventId or a dedupeKey may be published again: it is answered as duplicate,
-and stored once.
+A line that has a dedupeKey may be published again: it is answered as duplicate, and stored once.
+Without a writer an eventId in the event does the same.
 
 Examples:
   bellboard publish events.jsonl
@@ -85,7 +85,7 @@ pub enum Error {
     #[error("interrupted; the lines that were not sent are not stored")]
     Interrupted,
     /// A second signal came.
-    #[error("interrupted while the hub had not answered all that was sent; what has an eventId may be published again")]
+    #[error("interrupted while the hub had not answered all that was sent; what has a dedupeKey may be published again")]
     Cut,
 }
 

@@ -48,6 +48,7 @@ pub(super) struct Args {
 /// Prints them.
 pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error> {
     let hub = args.hub.hub()?;
+    hub.reach().await?;
     let request = ListSessionsRequest {
         // One more than is printed tells whether there are more.
         page_size: i32::try_from(args.limit.saturating_add(1).min(PAGE_MAX)).unwrap_or_default(),
