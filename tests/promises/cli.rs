@@ -443,6 +443,9 @@ async fn every_exit_code_means_what_the_help_says() {
     let reader = printed(&data, "key create --principal reader", "").await;
     let (status, said) = code(with_key("publish", reader.trim()), &says("s", "e", "x")).await;
     assert_eq!(status, 4, "a key that may only read: {said}");
+    let only_publishes = printed(&data, "key create --principal bot --scope publish", "").await;
+    let (status, said) = code(with_key("publish", only_publishes.trim()), &says("s", "e", "x")).await;
+    assert_eq!(status, 0, "a key that may only publish: {said}");
     hub.kill().await;
     for typed in [
         "sessions",

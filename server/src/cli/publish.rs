@@ -85,7 +85,9 @@ pub enum Error {
     #[error("interrupted; the lines that were not sent are not stored")]
     Interrupted,
     /// A second signal came.
-    #[error("interrupted while the hub had not answered all that was sent; what has a dedupeKey may be published again")]
+    #[error(
+        "interrupted while the hub had not answered all that was sent; what has a dedupeKey may be published again"
+    )]
     Cut,
 }
 
