@@ -189,8 +189,8 @@ pub enum SessionStep {
     Opened(Box<SessionFacts>),
     /// These facts changed.
     Changed(Box<SessionFacts>),
-    /// A new life of it begins (resume, compact, clear, process restart).
-    Renewed,
+    /// A new life of it begins (resume, compact, clear, process restart): this one, or the next one where the event names none.
+    Renewed(Option<Life>),
     /// It ended.
     Closed,
     /// It was put aside.

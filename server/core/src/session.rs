@@ -234,18 +234,31 @@ impl Session {
         }
     }
 
+    /// Its facts with newer ones. Where it has a key, the vendor is the key's and stays.
+    #[must_use]
+    pub fn with(&self, newer: &SessionFacts) -> SessionFacts {
+        let mut merged = self.facts.clone();
+        merged.merge(newer);
+        if let Some(key) = &self.key {
+            merged.vendor = Some(key.vendor.clone());
+        }
+        merged
+    }
+
     /// Folds one event that was placed at `offset`. `lineage` is the new parent and its ancestors, where the event names one.
     pub fn apply(&mut self, step: &SessionStep, lineage: Option<Box<[SessionId]>>, offset: Offset, now: Time) {
         match step {
             SessionStep::None => {}
             SessionStep::Opened(facts) | SessionStep::Changed(facts) => {
-                self.facts.merge(facts);
+                self.facts = self.with(facts);
                 if let Some(ancestors) = lineage {
                     self.ancestors = ancestors;
                 }
             }
-            SessionStep::Renewed => {
-                self.life += 1;
+            SessionStep::Renewed(life) => {
+                // A life never goes back, and the number is the writer's: it may be the last one there is.
+                let next = || self.life.saturating_add(1);
+                self.life = life.map_or_else(next, |life| self.life.max(life));
                 self.lifecycle = Lifecycle::Live;
                 self.closed = None;
             }

@@ -296,7 +296,9 @@ fn meaning(payload: Option<&Payload>) -> Result<Meaning, Fault> {
             };
             session(SessionStep::Changed(Box::new(facts)))
         }
-        Some(Payload::SessionAliased(_)) => session(SessionStep::Renewed),
+        Some(Payload::SessionAliased(aliased)) => {
+            session(SessionStep::Renewed((aliased.life > 0).then_some(aliased.life)))
+        }
         Some(Payload::SessionClosed(_)) => session(SessionStep::Closed),
         Some(Payload::SessionArchived(_)) => session(SessionStep::Archived),
         Some(Payload::SessionUnarchived(_)) => session(SessionStep::Unarchived),

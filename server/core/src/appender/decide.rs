@@ -416,15 +416,11 @@ impl<'a> Decision<'a> {
 }
 
 fn changes_facts(session: &Session, step: &SessionStep) -> bool {
-    let changed = |facts: &SessionFacts| {
-        let mut merged = session.facts.clone();
-        merged.merge(facts);
-        merged != session.facts
-    };
+    let changed = |facts: &SessionFacts| session.with(facts) != session.facts;
     match step {
         SessionStep::Opened(facts) | SessionStep::Changed(facts) => changed(facts),
         SessionStep::None
-        | SessionStep::Renewed
+        | SessionStep::Renewed(_)
         | SessionStep::Closed
         | SessionStep::Archived
         | SessionStep::Unarchived => true,
