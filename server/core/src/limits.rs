@@ -100,7 +100,8 @@ pub const SNAPSHOT_ITEMS_MAX: usize = 50;
 /// Most events that are looked at to find those items.
 pub const SNAPSHOT_SCAN_MAX: usize = 2_000;
 
-/// Bytes of one session's items in a snapshot, so that a session fits one frame; the newest item is given however large.
+/// Bytes of one session's items in a snapshot, and of the texts of those that are open, so that a session fits one frame; the newest
+/// item is given however large.
 pub const SNAPSHOT_SESSION_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of items in one snapshot. Sessions past it come with their row and a page token, without items.

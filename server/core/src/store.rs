@@ -20,6 +20,7 @@ pub mod suite;
 
 pub mod memory;
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -334,4 +335,39 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Erases a key's secret; its number stays.
     async fn remove_resume_key(&self, id: crate::resume_token::KeyId) -> Result<(), Error>;
+}
+
+/// Raw records that are read at once: together they are at most a few MiB.
+const RAWS_READ_MAX: usize = 8;
+
+/// The raw records beside these events. Where events and records are more than `bytes_max` bytes together, `events` ends before the
+/// first that does not fit; the first one stays, however large it is.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn raws_beside(
+    store: &dyn Store,
+    log: LogKey,
+    events: &mut Vec<Event>,
+    bytes_max: usize,
+) -> Result<Vec<(Offset, Raw)>, Error> {
+    let mut found = Vec::new();
+    let mut ahead: HashMap<Offset, Raw> = HashMap::new();
+    let mut bytes = 0;
+    for (at, event) in events.iter().enumerate() {
+        if event.has_raw && ahead.is_empty() {
+            let with_raw = events.iter().skip(at).filter(|event| event.has_raw);
+            let next: Vec<Offset> = with_raw.take(RAWS_READ_MAX).map(|event| event.offset).collect();
+            ahead.extend(store.raws(log, &next).await?);
+        }
+        let raw = ahead.remove(&event.offset);
+        bytes += event.bytes.len();
+        bytes += raw.as_ref().map_or(0, |raw| raw.content.len() + raw.media_type.len());
+        if bytes > bytes_max && at > 0 {
+            events.truncate(at);
+            break;
+        }
+        found.extend(raw.map(|raw| (event.offset, raw)));
+    }
+    Ok(found)
 }

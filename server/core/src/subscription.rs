@@ -16,7 +16,7 @@ use crate::clock::{Clock, Sleep};
 use crate::event::Family;
 use crate::handoff::{Handoff, Live, Source, Step};
 use crate::interest::index::{Seat, SeatId};
-use crate::interest::{Detail, Interests};
+use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::limits;
 use crate::link::Link;
 use crate::log::{Counters, Log};
@@ -24,6 +24,7 @@ use crate::offset::Offset;
 use crate::resume_token::{Keyring, Kind, Place};
 use crate::session::Lifecycle;
 use crate::store::{self, Page, Read, SnapshotLimits};
+use crate::window::deltas::ItemText;
 use frame::{Answer, ClosingReason, Frame, ResetReason, Sent, SnapshotEntry};
 use start::{OnGap, Present, Start, Weighed, weigh};
 
@@ -304,11 +305,11 @@ impl Subscription {
         // Gone since we looked: the next view says so.
         let Some(found) = found else { return Ok(None) };
         Log::count(&self.around.log.counters().slots_visited, found.visited);
-        self.handoff.has_read(found.until, found.link);
         if found.events.is_empty() {
+            self.handoff.has_read(found.until, found.link);
             return Ok(None);
         }
-        self.deliver(found.events).await.map(Some)
+        self.deliver(found.events, found.until, found.link).await.map(Some)
     }
 
     async fn read_store(&mut self, from: Offset, until: Offset) -> Result<Frame, Error> {
@@ -324,34 +325,30 @@ impl Subscription {
             scan_max: limits::SCAN_EVENTS_MAX,
         };
         let Page { events, until, link } = log.store().read(read).await?;
-        self.handoff.has_read(until, link);
-        self.deliver(events).await
+        self.deliver(events, until, link).await
     }
 
-    async fn deliver(&mut self, events: Vec<crate::event::Event>) -> Result<Frame, Error> {
-        let counters: &Counters = self.around.log.counters();
+    /// The frame of what was read up to `until`, or less of it where a frame does not take the raw records beside it.
+    async fn deliver(
+        &mut self,
+        mut events: Vec<crate::event::Event>,
+        until: Offset,
+        link: Link,
+    ) -> Result<Frame, Error> {
+        let log = &self.around.log;
+        let (read, mut raws) = (events.len(), Vec::new());
+        if self.request.include_raw {
+            raws = store::raws_beside(log.store(), log.row().key, &mut events, self.request.frame_bytes).await?;
+        }
+        match events.last().filter(|_| events.len() < read) {
+            Some(last) => self.handoff.has_read(last.offset.next(), last.link),
+            None => self.handoff.has_read(until, link),
+        }
+        let counters: &Counters = log.counters();
         Log::count(&counters.deliveries, events.len());
         if self.request.stop_when_closed && events.iter().any(|event| event.family == Family::Session) {
             self.check_closed = true;
         }
-        let with_raw: Vec<_> = match self.request.include_raw {
-            true => events
-                .iter()
-                .filter(|event| event.has_raw)
-                .map(|event| event.offset)
-                .collect(),
-            false => Vec::new(),
-        };
-        let raws = match with_raw.is_empty() {
-            true => Vec::new(),
-            false => {
-                self.around
-                    .log
-                    .store()
-                    .raws(self.around.log.row().key, &with_raw)
-                    .await?
-            }
-        };
         Ok(self.events(events, raws))
     }
 
@@ -402,7 +399,14 @@ impl Subscription {
         let (next, _) = self.handoff.place();
         let ended =
             |session: &crate::session::Session| session.lifecycle == Lifecycle::Closed && session.last_offset < next;
-        Ok(!now.truncated && !now.sessions.is_empty() && now.sessions.iter().all(|entry| ended(&entry.session)))
+        // A session that is wanted by name and not there yet is still to come.
+        let is_there = |interest: &Interest| match &interest.selector {
+            Selector::Session(id) | Selector::Subtree(id) => now.sessions.iter().any(|entry| entry.session.id == *id),
+            Selector::All | Selector::Project(_) | Selector::Vendor(_) => !now.sessions.is_empty(),
+        };
+        Ok(!now.truncated
+            && self.request.interests.iter().all(is_there)
+            && now.sessions.iter().all(|entry| ended(&entry.session)))
     }
 }
 
@@ -568,9 +572,10 @@ impl Subscription {
         let texts = match detail {
             Some(Detail::Content | Detail::Live) => {
                 let deltas = self.around.log.deltas();
-                open.filter_map(|event| event.item)
-                    .flat_map(|item| deltas.texts_of(&snapshot.session.id, item))
-                    .collect()
+                let texts = open
+                    .filter_map(|event| event.item)
+                    .flat_map(|item| deltas.texts_of(&snapshot.session.id, item));
+                fitting(texts)
             }
             Some(Detail::Summary) | None => Vec::new(),
         };
@@ -597,6 +602,17 @@ fn fit(snapshot: &mut store::SessionSnapshot) {
     }
 }
 
+/// Texts of one session, as many as fit a frame beside its items; the others are unavailable here.
+fn fitting(texts: impl Iterator<Item = ItemText>) -> Vec<ItemText> {
+    let mut bytes = 0;
+    let fit = |mut text: ItemText| {
+        bytes += text.text.as_ref().map_or(0, bytes::Bytes::len);
+        text.text = text.text.filter(|_| bytes <= limits::SNAPSHOT_SESSION_BYTES_MAX);
+        text
+    };
+    texts.map(fit).collect()
+}
+
 /// Sessions in pages that are not too large for a frame, at least one session each.
 fn pages(entries: Vec<SnapshotEntry>, bytes_max: usize) -> impl Iterator<Item = Vec<SnapshotEntry>> {
     let mut entries = entries.into_iter().peekable();
@@ -614,7 +630,9 @@ fn pages(entries: Vec<SnapshotEntry>, bytes_max: usize) -> impl Iterator<Item = 
 }
 
 fn cost(entry: &SnapshotEntry) -> usize {
-    // A row is mostly its texts; 512 bytes is what an ordinary one has.
+    // A row is mostly what was told of the session (a list of models may be long); 512 bytes is what the rest of it has.
+    let facts = &entry.snapshot.session.facts.other;
+    let facts: usize = facts.iter().map(|(_, value)| value.len()).sum();
     let items: usize = entry.snapshot.items.iter().map(|event| event.bytes.len()).sum();
     let texts: usize = entry
         .texts
@@ -622,7 +640,7 @@ fn cost(entry: &SnapshotEntry) -> usize {
         .filter_map(|text| text.text.as_ref())
         .map(bytes::Bytes::len)
         .sum();
-    512 + items + texts
+    512 + facts + items + texts
 }
 
 const fn complete(frame: Frame) -> (Frame, Kind) {

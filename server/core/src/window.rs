@@ -146,8 +146,8 @@ impl Window {
         self.slots.get(usize::try_from(at).ok()?).map(|event| event.link)
     }
 
-    /// Wanted events of `[from, until)`, up to [`limits::FRAME_EVENTS_MAX`] of them and about `bytes_max` bytes, at least one; none
-    /// when `from` lies before the window.
+    /// Wanted events of `[from, until)`, up to [`limits::FRAME_EVENTS_MAX`] of them and about `bytes_max` bytes, at least one, among
+    /// the first [`limits::SCAN_EVENTS_MAX`] that are looked at; none when `from` lies before the window.
     #[must_use]
     pub fn read(&self, interests: &Interests, from: Offset, until: Offset, bytes_max: usize) -> Option<Found> {
         if from < self.start {
@@ -162,6 +162,12 @@ impl Window {
         let mut bytes = 0;
         let (candidates, until) = self.candidates(interests, from, until);
         for event in candidates {
+            // The window is locked meanwhile: a selective read of a long one goes on where it stopped.
+            if found.visited == limits::SCAN_EVENTS_MAX {
+                found.until = event.offset;
+                found.link = self.link_before(event.offset)?;
+                return Some(found);
+            }
             found.visited += 1;
             if !interests.want(&event.routing, event.family) {
                 continue;

@@ -270,10 +270,12 @@ impl DeltaWindow {
                 break;
             }
             found.until += 1;
+            // Most fragments are of other sessions.
+            if !interests.want_deltas(&slot.routing, slot.channel.family()) {
+                continue;
+            }
             let open = self.items.get(&(slot.routing.session.clone(), slot.item));
-            if open.is_some_and(|item| item.started < slot.after)
-                && interests.want_deltas(&slot.routing, slot.channel.family())
-            {
+            if open.is_some_and(|item| item.started < slot.after) {
                 bytes += slot.message.len();
                 found.messages.push(slot.message.clone());
             }
