@@ -138,12 +138,10 @@ impl Hub {
         Subscription::open(around, request).await
     }
 
-    /// Ends all streams politely, with advice when to come back, spread so that not all do so at once.
+    /// Ends all streams politely, with the longest advice when to come back.
     pub fn drain(&self) {
-        let random = getrandom::u32().unwrap_or(0);
-        let spread = limits::DRAIN_RETRY_MAX.saturating_sub(limits::DRAIN_RETRY_MIN);
-        let wait = limits::DRAIN_RETRY_MIN + spread.mul_f64(f64::from(random) / f64::from(u32::MAX));
-        self.draining.send_replace(Some((ClosingReason::Draining, Some(wait))));
+        let longest = Some(limits::DRAIN_RETRY_MAX);
+        self.draining.send_replace(Some((ClosingReason::Draining, longest)));
     }
 
     /// Tells when the hub drains.

@@ -2,7 +2,10 @@
 //!
 //! Believe this: events and deltas go through as the bytes they were stored or shared as; only the frame around them is made here.
 
+use std::time::Duration;
+
 use bellboard_core::event::Raw;
+use bellboard_core::limits;
 use bellboard_core::offset::Offset;
 use bellboard_core::subscription::frame::{Answer, ClosingReason, Frame, ResetReason, SnapshotEntry};
 use bellboard_core::window::deltas::{Channel, ItemText};
@@ -107,20 +110,28 @@ impl Stream {
     }
 }
 
-/// The polite end of a stream.
+/// The polite end of a stream. When to come back is spread from stream to stream, so that not all do so at once.
 #[must_use]
-pub fn closing(reason: ClosingReason, retry_after: Option<std::time::Duration>) -> v1::Closing {
+pub fn closing(reason: ClosingReason, retry_after: Option<Duration>) -> v1::Closing {
     let reason = match reason {
         ClosingReason::Draining => v1::ClosingReason::Draining,
         ClosingReason::CredentialExpired => v1::ClosingReason::CredentialExpired,
         ClosingReason::PermissionRevoked => v1::ClosingReason::PermissionRevoked,
         ClosingReason::Complete => v1::ClosingReason::Complete,
     };
-    let retry_after = retry_after.and_then(|after| prost_types::Duration::try_from(after).ok());
+    let retry_after = retry_after.and_then(|longest| prost_types::Duration::try_from(spread(longest)).ok());
     v1::Closing {
         reason: reason.into(),
         retry_after,
     }
+}
+
+/// A random time of at most `longest`.
+fn spread(longest: Duration) -> Duration {
+    // Without randomness from the machine all come back late, which is only a matter of comfort.
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    let more = longest.saturating_sub(limits::DRAIN_RETRY_MIN);
+    longest.min(limits::DRAIN_RETRY_MIN) + more.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 /// A raw record beside an event.

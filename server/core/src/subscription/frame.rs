@@ -122,7 +122,7 @@ pub enum Frame {
     Closing {
         /// Why.
         reason: ClosingReason,
-        /// When to come back, where that helps.
+        /// When to come back at the latest, where waiting helps. The wire spreads it.
         retry_after: Option<Duration>,
     },
 }
