@@ -10,6 +10,7 @@ pub mod draft;
 pub mod page_token;
 pub mod frame;
 pub mod session_events;
+pub mod list_sessions;
 pub mod list_events;
 pub mod publish;
 pub mod subscribe;
@@ -32,9 +33,6 @@ use tonic::{Request, Status};
 use crate::auth::Credential;
 use crate::wire::session::Fault;
 
-/// Largest request message, in bytes: gRPC's own default, which every client can send.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 /// What all services share.
 #[derive(Debug)]
 pub struct State {
@@ -49,7 +47,8 @@ pub struct State {
 /// All services of the contract.
 pub fn routes(state: Arc<State>) -> Routes {
     let session_events = session_events::Service::new(state.clone());
-    let session_events = SessionEventsServiceServer::new(session_events).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let session_events =
+        SessionEventsServiceServer::new(session_events).max_decoding_message_size(status::REQUEST_BYTES_MAX);
     Routes::new(session_events)
         .add_service(SubscribeServiceServer::new(subscribe::Service::new(state)))
         .add_service(AttentionServiceServer::new(unbuilt::Attention))

@@ -11,7 +11,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 use tonic_web::GrpcWebLayer;
 use tower::Layer as _;
-use tower::util::option_layer;
+use tower::util::{MapResponseLayer, option_layer};
 use tower_http::cors::CorsLayer;
 
 use super::connections::Serve;
@@ -65,6 +65,7 @@ pub(super) fn assemble(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare();
+    let routes = MapResponseLayer::new(wire::status::explained).layer(routes);
     let guarded = auth::layer(keys, rules).layer(routes);
     let on_the_web = GrpcWebLayer::new().layer(guarded);
     Ok(option_layer(cors(origins)).layer(on_the_web))

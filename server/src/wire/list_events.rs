@@ -8,20 +8,16 @@ use bellboard_core::limits;
 use bellboard_core::log::Log;
 use bellboard_core::offset::Offset;
 use bellboard_core::resume_token::{Keyring, Kind, Place};
-use bellboard_core::store::{Page, Read};
+use bellboard_core::store::{Page, Read, raws_beside};
 use bellboard_proto::hub::v1 as hub;
 use bellboard_proto::v1;
 use tonic::Status;
 
 use crate::wire::frame::event_raw;
 use crate::wire::interest;
-use crate::wire::page_token::{PageToken, request_hash};
+use crate::wire::page_token::{PAGE_BYTES_MAX, PageToken, page_len, request_hash};
 use crate::wire::session::Fault;
-use crate::wire::session_events::page_len;
 use crate::wire::status::stored;
-
-/// Bytes after which a page is full, so that it fits a gRPC message of 4 MiB with raw records beside.
-const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -117,7 +113,8 @@ impl List {
             Order::Ascending => log.store().read(read).await,
             Order::Descending => log.store().read_back(read).await,
         };
-        let page = page.map_err(|error| stored(&error))?;
+        let mut page = page.map_err(|error| stored(&error))?;
+        let raws = self.raws(log, &mut page).await?;
         let done = match self.order {
             Order::Ascending => page.until >= self.tail,
             Order::Descending => page.until <= oldest,
@@ -130,7 +127,7 @@ impl List {
         Ok(hub::ListEventsResponse {
             next_page_token: if done { String::new() } else { next.encode() },
             resume_token: self.resume_token(log, keyring, &page).await?,
-            raws: self.raws(log, &page).await?,
+            raws,
             events: page.events.into_iter().map(|event| event.bytes).collect(),
         })
     }
@@ -154,25 +151,25 @@ impl List {
         Ok(keyring.mint(&log.row().tenant, &place))
     }
 
-    async fn raws(&self, log: &Log, page: &Page) -> Result<Vec<v1::EventRaw>, Status> {
-        let wanted: Vec<Offset> = match self.include_raw {
-            true => page
-                .events
-                .iter()
-                .filter(|event| event.has_raw)
-                .map(|event| event.offset)
-                .collect(),
-            false => Vec::new(),
-        };
-        if wanted.is_empty() {
+    /// The raw records beside the page, where asked for. The page ends earlier where it does not take them all.
+    async fn raws(&self, log: &Log, page: &mut Page) -> Result<Vec<v1::EventRaw>, Status> {
+        if !self.include_raw {
             return Ok(Vec::new());
         }
-        let raws = log
-            .store()
-            .raws(log.row().key, &wanted)
-            .await
-            .map_err(|error| stored(&error))?;
-        Ok(raws.into_iter().map(event_raw).collect())
+        let read = page.events.len();
+        let raws = raws_beside(log.store(), log.row().key, &mut page.events, PAGE_BYTES_MAX).await;
+        if let Some(last) = page.events.last().filter(|_| page.events.len() < read) {
+            (page.until, page.link) = match self.order {
+                Order::Ascending => (last.offset.next(), last.link),
+                // The link before it is not asked for: what follows is the tail of the first page.
+                Order::Descending => (last.offset, page.link),
+            };
+        }
+        Ok(raws
+            .map_err(|error| stored(&error))?
+            .into_iter()
+            .map(event_raw)
+            .collect())
     }
 }
 

@@ -1,19 +1,24 @@
-//! Where the next page of a list begins.
+//! Where the next page of a list begins, and how long a page is.
 //!
 //! Believe this: a page token is a convenience, not a right. It holds places and a hash of the request it belongs to; a forged one
 //! could say nothing that a first page could not.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bellboard_core::limits;
 use bellboard_core::offset::Offset;
 use bellboard_proto::v1::ErrorReason;
 use sha2::{Digest, Sha256};
 use tonic::{Code, Status};
 
+use crate::wire::session::Fault;
 use crate::wire::status::status;
 
 const VERSION: u8 = 1;
 const BYTES: usize = 25;
+
+/// Bytes after which a page is full, so that it fits a gRPC message of 4 MiB.
+pub const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +84,21 @@ pub fn request_hash(parts: &[&str]) -> u64 {
         .iter()
         .take(8)
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// Reads a page size.
+///
+/// # Errors
+/// When it is negative.
+pub fn page_len(page_size: i32) -> Result<usize, Fault> {
+    match usize::try_from(page_size) {
+        Ok(0) => Ok(limits::PAGE_SIZE_DEFAULT),
+        Ok(size) => Ok(size.min(limits::PAGE_SIZE_MAX)),
+        Err(_) => Err(Fault::new(
+            "page_size",
+            format!("is negative; give 0 to {}", limits::PAGE_SIZE_MAX),
+        )),
+    }
 }
 
 #[cfg(test)]

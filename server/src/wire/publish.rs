@@ -16,12 +16,13 @@ use bellboard_core::subscription::frame::ClosingReason;
 use bellboard_proto::hub::v1::{self as hub, publish_entry::Entry, publish_events_request::Frame};
 use bellboard_proto::v1::{self, publish_events_response::Frame as Answer};
 use futures_util::{FutureExt, Stream, stream};
+use tokio::sync::oneshot::error::TryRecvError;
 use tonic::{Code, Status, Streaming};
 
 use crate::wire::frame::closing;
 use crate::wire::session::Fault;
 use crate::wire::session_events::{claim, event_id, lease, result};
-use crate::wire::status::{appended, status};
+use crate::wire::status::{appended, status, unread};
 use crate::wire::{Authorized, State, draft};
 
 /// A writer's stream.
@@ -116,8 +117,9 @@ impl Publish {
                     }
                 }
                 Happened::Frame(Ok(None)) => self.phase = Phase::HalfClosed,
-                // The client went away: what was queued is stored all the same, and it will ask for its last seq.
-                Happened::Frame(Err(_)) => return None,
+                // Too long or unreadable; otherwise the client went away: what was queued is stored all the same, and it will ask for
+                // its last seq.
+                Happened::Frame(Err(error)) => return unread(&error).map(Err),
                 Happened::Quiet => return Some(Ok(Answer::Heartbeat(v1::PublishHeartbeat {}))),
                 Happened::Ending => {
                     self.phase = Phase::Ended;
@@ -154,7 +156,8 @@ impl Publish {
 
     /// The first frame must open the stream.
     async fn open(&mut self) -> Result<Answer, Status> {
-        let first = self.inbound.message().await?;
+        let first = self.inbound.message().await;
+        let first = first.map_err(|error| unread(&error).unwrap_or(error))?;
         let Some(Frame::Open(open)) = first.and_then(|request| request.frame) else {
             return Err(unexpected(
                 "the first frame does not open the stream; send `open` first",
@@ -276,7 +279,12 @@ impl Publish {
                     self.fail_next(error);
                     None
                 }
-                Some(Err(_)) | None => None,
+                // Nobody will answer any more, and a receiver that said so must not be asked again.
+                Some(Err(TryRecvError::Closed)) => {
+                    self.fail_next(appender::Error::Stopped);
+                    None
+                }
+                Some(Err(TryRecvError::Empty)) | None => None,
             };
         }
         Answer::Acknowledged(v1::PublishAcknowledged { results })

@@ -9,18 +9,15 @@ use bellboard_core::event::{Draft, SessionRef};
 use bellboard_core::id::{EventId, SessionId, WriterId};
 use bellboard_core::limits;
 use bellboard_core::log::Log;
-use bellboard_core::offset::Offset;
-use bellboard_core::session::{Session, normal_project};
-use bellboard_core::store::{SessionFilter, SessionOrder};
+use bellboard_core::session::Session;
 use bellboard_proto::hub::v1::{self as hub, session_events_service_server::SessionEventsService};
 use bellboard_proto::v1::{self, event::Payload};
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
-use crate::wire::page_token::{PageToken, request_hash};
 use crate::wire::session::{Fault, Mask, parse_facts, parse_id, parse_key, parse_ref, row};
 use crate::wire::status::{self, appended, stored, unbuilt};
-use crate::wire::{State, draft, list_events, no_session, publish};
+use crate::wire::{State, draft, list_events, list_sessions, no_session, publish};
 
 /// Most sessions that a writer may name at once, as the contract says.
 const WRITER_SESSIONS_MAX: usize = 10_000;
@@ -113,23 +110,8 @@ impl SessionEventsService for Service {
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         let allowed = self.state.authorize(&request, Scope::Read).await?;
-        let list = SessionList::parse(request.into_inner())?;
-        let log = &allowed.log;
-        let page = log
-            .store()
-            .list_sessions(log.row().key, &list.filter, list.order, list.below, list.size + 1)
-            .await;
-        let mut sessions = page.map_err(|error| stored(&error))?;
-        let more = sessions.len() > list.size;
-        sessions.truncate(list.size);
-        let next_page_token = match sessions.last() {
-            Some(last) if more => list.next(last),
-            _ => String::new(),
-        };
-        Ok(Response::new(v1::ListSessionsResponse {
-            sessions: sessions.iter().map(row).collect(),
-            next_page_token,
-        }))
+        let list = list_sessions::List::parse(request.into_inner())?;
+        Ok(Response::new(list.page(&allowed.log).await?))
     }
 
     async fn update_session(
@@ -521,84 +503,4 @@ fn own(
         condition,
         draft: Ok(Box::new(draft)),
     })
-}
-
-/// A ListSessions, understood.
-struct SessionList {
-    filter: SessionFilter,
-    order: SessionOrder,
-    below: Offset,
-    size: usize,
-    request: u64,
-}
-
-impl SessionList {
-    fn parse(request: v1::ListSessionsRequest) -> Result<SessionList, Status> {
-        let v1::ListSessionsRequest {
-            page_size,
-            page_token,
-            project,
-            vendor,
-            parent_session_id,
-            roots_only,
-            include_closed,
-            include_archived,
-            order,
-        } = request;
-        let order = match v1::SessionOrder::try_from(order) {
-            Ok(v1::SessionOrder::Unspecified | v1::SessionOrder::UpdateTimeDescending) => SessionOrder::Recent,
-            Ok(v1::SessionOrder::CreateTimeDescending) => SessionOrder::Opened,
-            Err(_) => return Err(Fault::new("order", "is of no known value; leave it out").into()),
-        };
-        let flags = format!("{roots_only}{include_closed}{include_archived}{order:?}");
-        let request = request_hash(&["sessions", &project, &vendor, &parent_session_id, &flags]);
-        let parent = (!parent_session_id.is_empty()).then(|| parse_id("parent_session_id", &parent_session_id));
-        let below = match page_token.as_str() {
-            "" => Offset(u64::MAX),
-            token => PageToken::parse(token, request)?.at,
-        };
-        let filter = SessionFilter {
-            project: (!project.is_empty()).then(|| normal_project(&project).into()),
-            vendor: (!vendor.is_empty()).then(|| vendor.into()),
-            parent: parent.transpose()?,
-            roots_only,
-            include_closed,
-            include_archived,
-        };
-        Ok(SessionList {
-            filter,
-            order,
-            below,
-            size: page_len(page_size)?,
-            request,
-        })
-    }
-
-    fn next(&self, last: &Session) -> String {
-        let at = match self.order {
-            SessionOrder::Recent => last.last_offset,
-            SessionOrder::Opened => last.opened_offset,
-        };
-        PageToken {
-            at,
-            tail: at,
-            request: self.request,
-        }
-        .encode()
-    }
-}
-
-/// Reads a page size.
-///
-/// # Errors
-/// When it is negative.
-pub fn page_len(page_size: i32) -> Result<usize, Fault> {
-    match usize::try_from(page_size) {
-        Ok(0) => Ok(limits::PAGE_SIZE_DEFAULT),
-        Ok(size) => Ok(size.min(limits::PAGE_SIZE_MAX)),
-        Err(_) => Err(Fault::new(
-            "page_size",
-            format!("is negative; give 0 to {}", limits::PAGE_SIZE_MAX),
-        )),
-    }
 }

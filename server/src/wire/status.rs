@@ -14,7 +14,11 @@ use bellboard_proto::google::rpc::{
 use bellboard_proto::v1::ErrorReason;
 use bellboard_proto::{ERROR_DOMAIN, reason_name};
 use prost::{Message, Name};
+use tonic::body::Body;
 use tonic::{Code, Status};
+
+/// Largest request message, in bytes: gRPC's own default, which every client can send.
+pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a caller is told to wait before it tries a store that was full or away again.
 const STORAGE_RETRY: Duration = Duration::from_secs(1);
@@ -50,8 +54,35 @@ pub fn unbuilt(what: &str) -> Status {
         Code::Unimplemented,
         ErrorReason::Unimplemented,
         message,
-        &[("what", what.to_owned())],
+        &[
+            ("what", what.to_owned()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ],
     )
+}
+
+/// The reason for what tonic answers by itself: a request that it does not take, or cannot read. None where it is not that.
+#[must_use]
+pub fn unread(answer: &Status) -> Option<Status> {
+    if answer.code() == Code::OutOfRange {
+        let message = format!("the request is longer than {REQUEST_BYTES_MAX} bytes; split it");
+        let metadata = [("limit_bytes", REQUEST_BYTES_MAX.to_string())];
+        let reason = ErrorReason::RequestTooLarge;
+        return Some(status(Code::ResourceExhausted, reason, message, &metadata));
+    }
+    if answer.code() == Code::Internal {
+        return Some(invalid("request", format!("cannot be read: {}", answer.message())));
+    }
+    (answer.code() == Code::Unimplemented).then(|| unbuilt("this method"))
+}
+
+/// Puts its reason into an answer that tonic gave by itself.
+pub fn explained(answer: http::Response<Body>) -> http::Response<Body> {
+    if answer.headers().contains_key(Status::GRPC_STATUS_DETAILS) {
+        return answer;
+    }
+    let reason = Status::from_header_map(answer.headers()).and_then(|status| unread(&status));
+    reason.map_or(answer, Status::into_http)
 }
 
 /// PERMISSION_DENIED for a scope that the credential lacks.
@@ -265,5 +296,35 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         let rpc = RpcStatus::decode(status.details()).unwrap();
         assert!(rpc.details.iter().any(|any| any.type_url == RetryInfo::type_url()));
+    }
+
+    #[test]
+    fn what_tonic_answers_by_itself_gets_a_reason_and_nothing_else_is_touched() {
+        let reason = |status: Status| {
+            let answer = explained(status.into_http());
+            let status = Status::from_header_map(answer.headers()).unwrap();
+            let rpc = RpcStatus::decode(status.details()).unwrap();
+            let info = rpc.details.iter().find(|any| any.type_url == ErrorInfo::type_url());
+            let reason = info.map(|any| ErrorInfo::decode(any.value.as_slice()).unwrap().reason);
+            (status.code(), reason.unwrap_or_default())
+        };
+        let answer = |code, reason: &str| (code, reason.to_owned());
+        assert_eq!(
+            reason(Status::out_of_range("decoded message length too large")),
+            answer(Code::ResourceExhausted, "REQUEST_TOO_LARGE")
+        );
+        assert_eq!(
+            reason(Status::internal("invalid wire type")),
+            answer(Code::InvalidArgument, "INVALID_FIELD")
+        );
+        assert_eq!(
+            reason(Status::unimplemented("")),
+            answer(Code::Unimplemented, "UNIMPLEMENTED")
+        );
+        assert_eq!(
+            reason(stored(&store::Error::Corrupt("x".into()))),
+            answer(Code::Internal, "INTERNAL")
+        );
+        assert_eq!(reason(Status::not_found("a service")), answer(Code::NotFound, ""));
     }
 }
