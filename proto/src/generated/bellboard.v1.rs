@@ -7974,7 +7974,7 @@ pub struct ListSessionsRequest {
     /// How many at most: 0 is 100, above 1,000 is 1,000, negative is INVALID_FIELD.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
-    /// The former page's `next_page_token`, with all other fields the same. Empty: the first page.
+    /// The former page's `next_page_token`, with all other fields but `page_size` the same. Empty: the first page.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
     /// Only those of this project, normalised by the hub.
@@ -8346,7 +8346,7 @@ pub struct ListEventsRequest {
     /// shorter, so as to fit one message.
     #[prost(int32, tag = "3")]
     pub page_size: i32,
-    /// The former page's `next_page_token`, or a snapshot's `items_page_token`, with all other fields the same. Empty: the
+    /// The former page's `next_page_token`, or a snapshot's `items_page_token`, with the same interests and order. Empty: the
     /// first page.
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,

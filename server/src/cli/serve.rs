@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bellboard_core::clock::Real;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{debug, error};
 
 use super::Exit;
+use super::signals::{self, Signals};
 use crate::auth::local;
 use crate::config::{self, ServeFlags};
 use crate::serve::{self, Running};
@@ -42,8 +42,8 @@ pub enum Error {
     #[error(transparent)]
     Start(#[from] serve::Error),
     /// It cannot be told to end.
-    #[error("cannot listen for signals")]
-    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Signals(#[from] signals::Error),
     /// A part of it ended that should not.
     #[error("the task \"{0}\" ended by itself; this is a fault of the hub, please report it with the log above")]
     Broken(&'static str),
@@ -72,7 +72,7 @@ impl Error {
 pub async fn run(args: Args) -> Result<(), Error> {
     let config = config::resolve(&args.flags, &config::environment)?;
     telemetry::init(&config.logging)?;
-    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let mut signals = Signals::new()?;
     let mut running = tokio::select! {
         running = serve::start(config.settings, Arc::new(Real::new())) => running?,
         () = signals.next() => return Ok(()),
@@ -93,29 +93,6 @@ pub async fn run(args: Args) -> Result<(), Error> {
         () = signals.next() => return Err(Error::Interrupted),
     }
     broken.map_or(Ok(()), |name| Err(Error::Broken(name)))
-}
-
-/// The two ways to be told to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Cancel safe.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// What a newcomer needs to know: where it is, where the data lies, how to come in, what to type next.
