@@ -2186,13 +2186,13 @@ pub enum ClosingReason {
     Unspecified = 0,
     /// The node shuts down.
     Draining = 1,
-    /// A later stream of the same `client_id`, or of the same writer, took its place.
+    /// A later stream of the same `client_id`, or of the same writer, took its place. Not built yet.
     Replaced = 2,
     /// The credential expired.
     CredentialExpired = 3,
     /// The principal may not read, or publish, this any more.
     PermissionRevoked = 4,
-    /// The stream reached the oldest age that one may have.
+    /// The stream reached the oldest age that one may have. Not built yet.
     MaxAge = 5,
     /// All sessions are closed and delivered: there is no more.
     Complete = 6,
@@ -2268,22 +2268,24 @@ pub enum ErrorReason {
     /// The fence is not the session's any more: another writer, or a later opening of this one, took it.
     /// FAILED_PRECONDITION, or a rejected append. Retry: after refresh, by `OpenWriter`.
     Fenced = 10,
-    /// The writer was never opened, or the stream was not opened by `PublishOpen` first. FAILED_PRECONDITION. Retry: after
-    /// refresh, by `OpenWriter`.
+    /// The writer was never opened. FAILED_PRECONDITION. Retry: after refresh, by `OpenWriter`.
     WriterUnknown = 11,
     /// The session does not exist. NOT_FOUND, or a rejected append. Retry: never.
     SessionNotFound = 12,
     /// The session was deleted and its id is never used again. NOT_FOUND, or a rejected append. Retry: never.
     SessionDeleted = 13,
-    /// The session exists with another key or parent than the call names. ALREADY_EXISTS. Retry: never.
+    /// The call's session id and key name different sessions, or the session has another key. ALREADY_EXISTS, or a rejected
+    /// append. Retry: never.
     SessionAlreadyExists = 14,
-    /// The `event_id` was stored before for another session. ALREADY_EXISTS, or a rejected append. Retry: never.
+    /// The `event_id` was stored before for another session. ALREADY_EXISTS, or a rejected append. Retry: never. Not told
+    /// yet: ids are compared within a session only.
     EventIdConflict = 15,
     /// The session is in a state that the method does not allow. FAILED_PRECONDITION. Retry: after refresh.
     SessionStateConflict = 16,
     /// The call carries no credential. UNAUTHENTICATED. Retry: never, until one is given.
     CredentialMissing = 17,
-    /// The credential is unknown, malformed or revoked. UNAUTHENTICATED. Retry: never, until another is given.
+    /// The credential is unknown, malformed or revoked. UNAUTHENTICATED, or PERMISSION_DENIED at the end of a stream whose
+    /// credential was revoked. Retry: never, until another is given.
     CredentialInvalid = 18,
     /// The credential's expiry has passed. UNAUTHENTICATED. Retry: after refresh of the credential.
     CredentialExpired = 19,
@@ -2580,7 +2582,7 @@ pub struct Session {
     /// Its axes, chip and tier.
     #[prost(message, optional, tag = "9")]
     pub state: ::core::option::Option<SessionState>,
-    /// Sums over the session and all its descendants.
+    /// Sums over the session and all its descendants. Unset until the board is built.
     #[prost(message, optional, tag = "10")]
     pub totals: ::core::option::Option<SessionTotals>,
     /// How many events it has, which is also the next event's `index`.
@@ -2604,7 +2606,7 @@ pub struct Session {
     /// The session that took this one's place when both ids of an alias had one. Empty when none.
     #[prost(string, tag = "17")]
     pub merged_into_session_id: ::prost::alloc::string::String,
-    /// Who holds it now. Unset when no writer's lease lives.
+    /// Who holds it now. Unset when no writer's lease lives, and until leases are built.
     #[prost(message, optional, tag = "18")]
     pub owner: ::core::option::Option<SessionOwner>,
 }
@@ -2625,7 +2627,8 @@ pub struct SessionKey {
     /// Who makes the agent, for instance `opencode`. Lower case; an unknown vendor is its own vendor. Required.
     #[prost(string, tag = "1")]
     pub vendor: ::prost::alloc::string::String,
-    /// The connector's own lasting id on its machine, so that two machines never collide. Required.
+    /// The connector's own lasting id on its machine, so that two machines never collide. May be empty where the vendor's
+    /// ids are unique over all machines.
     #[prost(string, tag = "2")]
     pub installation: ::prost::alloc::string::String,
     /// An absolute path (NFC, no trailing slash) or a repository URL; normalised by the hub. May be empty.
@@ -2837,7 +2840,7 @@ impl ::prost::Name for SessionCapabilities {
     }
 }
 /// Where a session stands: the axes, and what follows from them. Written by the hub only, in the transaction of the event
-/// that changed it; no client folds states.
+/// that changed it; no client folds states. Until the board is built only `lifecycle` and `archived` are set.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionState {
     /// Whether it lives.
@@ -5834,7 +5837,8 @@ impl ::prost::Name for SessionOpened {
         "/bellboard.v1.SessionOpened".into()
     }
 }
-/// A session got another id at its vendor, or began its next life. Queue, asks, attention and subscriptions go along.
+/// A session got another id at its vendor, or began its next life. Queue, asks, attention and subscriptions go along. Until
+/// aliases are built it only begins the next life: `key` goes on naming another session.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionAliased {
     /// The vendor's key before.
@@ -5846,7 +5850,7 @@ pub struct SessionAliased {
     /// Why.
     #[prost(enumeration = "SessionAliasReason", tag = "3")]
     pub reason: i32,
-    /// The session's life from now on.
+    /// The session's life from now on. 0: the next one.
     #[prost(uint32, tag = "4")]
     pub life: u32,
     /// The younger session, when both keys had one; it is closed and its events stay where they are. Empty when none.
@@ -5969,7 +5973,7 @@ impl ::prost::Name for SessionUnarchived {
     }
 }
 /// A session was deleted. Written by the hub, or by a connector whose vendor deleted it; the session's other events are
-/// `redacted` from then on.
+/// `redacted` from then on (not built yet: they stay).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionDeleted {
     /// Why, in words. May be empty.
@@ -7791,7 +7795,8 @@ impl ::prost::Name for AllSelector {
         "/bellboard.v1.AllSelector".into()
     }
 }
-/// Selects the sessions of a project. One that moves there enters with a snapshot of it.
+/// Selects the sessions of a project. One that moves there enters with a snapshot of it (not built yet: with the event that
+/// moves it).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProjectSelector {
     /// The project, normalised by the hub as in `SessionKey`. Required.
@@ -7831,7 +7836,8 @@ pub struct SessionSelector {
     /// The session. Required. It need not exist yet.
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
-    /// Whether sessions below it are selected too, at any depth; one that is linked later enters with a snapshot of it.
+    /// Whether sessions below it are selected too, at any depth; one that is linked later enters with a snapshot of it (not
+    /// built yet: with the event that links it).
     #[prost(bool, tag = "2")]
     pub with_descendants: bool,
 }
@@ -7891,7 +7897,7 @@ pub struct CreateSessionRequest {
     /// The vendor's key. Unset: none. One of `session_id` and `key` is required.
     #[prost(message, optional, tag = "2")]
     pub key: ::core::option::Option<SessionKey>,
-    /// The session that spawned it. Unset: none. It need not exist yet when named by id.
+    /// The session that spawned it, opened if it does not exist. Unset: none.
     #[prost(message, optional, tag = "3")]
     pub parent_session: ::core::option::Option<SessionRef>,
     /// What is known about it. `project` and `vendor` default to the key's.
@@ -7971,7 +7977,8 @@ impl ::prost::Name for GetSessionResponse {
 /// Says which sessions to list. Filters are joined by "and"; an empty filter matches all.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSessionsRequest {
-    /// How many at most: 0 is 100, above 1,000 is 1,000, negative is INVALID_FIELD.
+    /// How many at most: 0 is 100, above 1,000 is 1,000, negative is INVALID_FIELD. A page may be shorter, so as to fit one
+    /// message.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
     /// The former page's `next_page_token`, with all other fields but `page_size` the same. Empty: the first page.
@@ -8224,8 +8231,8 @@ impl ::prost::Name for ForkSessionResponse {
 /// Appends events.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendEventsRequest {
-    /// The writer. Empty: without a writer, so that no fence is needed, a session held by a lease is refused
-    /// (SESSION_OWNED), and a client's `event_id` makes a retry a duplicate.
+    /// The writer. Empty: without a writer, so that no fence is needed, a session held by a lease is refused (SESSION_OWNED;
+    /// leases are not built yet), and a client's `event_id` makes a retry a duplicate.
     #[prost(string, tag = "1")]
     pub writer_id: ::prost::alloc::string::String,
     /// The fence that `OpenWriter` gave. Required with a writer, 0 without.
@@ -8493,7 +8500,8 @@ impl ::prost::Name for RenewWriterResponse {
 /// An event to append.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventAppend {
-    /// Its session; opened when it does not exist. Required for all payloads but the tenant-level ones.
+    /// Its session; opened when it does not exist. Required for all payloads but the tenant-level ones, and for these too
+    /// until they are built.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<SessionRef>,
     /// The event. Required. The hub's fields in it are ignored.
@@ -8584,13 +8592,13 @@ impl ::prost::Name for EventStored {
         "/bellboard.v1.EventStored".into()
     }
 }
-/// An event was durable before.
+/// An event was durable before, or its seq was consumed before: by itself, or by one that was rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventDuplicate {
-    /// The first one's place in the log. Unset when that is not kept any more.
+    /// The first one's place in the log. Unset when it was rejected, or lies too far back to be looked for.
     #[prost(uint64, optional, tag = "1")]
     pub offset: ::core::option::Option<u64>,
-    /// The first one's place in its session. Unset when that is not kept any more.
+    /// The first one's place in its session. Unset when `offset` is.
     #[prost(uint64, optional, tag = "2")]
     pub index: ::core::option::Option<u64>,
 }
@@ -8627,7 +8635,7 @@ impl ::prost::Name for EventRejected {
         "/bellboard.v1.EventRejected".into()
     }
 }
-/// Opens a writer's stream; another living stream of the same writer and fence ends.
+/// Opens a writer's stream. That another living stream of the same writer and fence ends is not built yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishOpen {
     /// The writer, opened by `OpenWriter`. Required.
@@ -9085,7 +9093,7 @@ pub mod session_events_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists sessions with state and chip, in pages. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD.
+        /// Lists sessions with their state, in pages. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD.
         pub async fn list_sessions(
             &mut self,
             request: impl tonic::IntoRequest<super::ListSessionsRequest>,
@@ -9258,7 +9266,7 @@ pub mod session_events_service_client {
         /// Appends events, durably before it answers; works alone, without a writer, an opened session or `PublishEvents`, whose
         /// unary twin it is. Answers each append by itself: a rejected one fails none of its neighbours. Retry it with the same
         /// ids or seqs: what was stored is answered as duplicate. Errors of the whole call: STORAGE_FULL, STORAGE_UNAVAILABLE,
-        /// OVERLOADED, FENCED, WRITER_UNKNOWN, REQUEST_TOO_LARGE.
+        /// FENCED, WRITER_UNKNOWN, REQUEST_TOO_LARGE.
         pub async fn append_events(
             &mut self,
             request: impl tonic::IntoRequest<super::AppendEventsRequest>,
@@ -9288,7 +9296,7 @@ pub mod session_events_service_client {
         /// Appends events and passes deltas on, in one order, pipelined: frames may be sent without waiting, and results come in
         /// the order sent. The one bidirectional method; over grpc-web use its unary twin `AppendEvents`. Any frame renews the
         /// writer's leases. It ends with OK after the client's half-close once all is acknowledged. Errors end the stream:
-        /// FRAME_UNEXPECTED, FENCED, WRITER_UNKNOWN, STORAGE_UNAVAILABLE, OVERLOADED.
+        /// FRAME_UNEXPECTED, FENCED, WRITER_UNKNOWN, STORAGE_FULL, STORAGE_UNAVAILABLE, REQUEST_TOO_LARGE.
         pub async fn publish_events(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -9347,7 +9355,8 @@ pub mod session_events_service_client {
         }
         /// Opens a writer and claims its sessions under a new fence, which ends the earlier fence of the same writer. A session
         /// that the writer owned and does not list ends its run as unknown; a deleted one is answered as deleted. Not
-        /// idempotent: each call takes a new fence. Errors: INVALID_FIELD.
+        /// idempotent: each call takes a new fence. Until leases are built every session is answered as held, none is ever lost,
+        /// and `take_over` changes nothing. Errors: INVALID_FIELD.
         pub async fn open_writer(
             &mut self,
             request: impl tonic::IntoRequest<super::OpenWriterRequest>,
@@ -9411,7 +9420,7 @@ pub struct SubscribeRequest {
     #[prost(message, repeated, tag = "6")]
     pub interests: ::prost::alloc::vec::Vec<Interest>,
     /// Sessions that the interests gained and whose snapshot the resume token's stream had not ended. Empty without a resume
-    /// token.
+    /// token. Not looked at until `UpdateSubscription` is built.
     #[prost(string, repeated, tag = "7")]
     pub unsynced_session_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// What to do when the resume token's events are not all to be had.
@@ -9428,14 +9437,14 @@ pub struct SubscribeRequest {
     #[prost(message, optional, tag = "11")]
     pub linger: ::core::option::Option<::prost_types::Duration>,
     /// The running application's own lasting id (a tab, a phone), scoped to the principal: a later stream of the same id
-    /// replaces this one. At most 128 characters. Empty: none, and nothing replaces it.
+    /// replaces this one (not built yet: nothing does). At most 128 characters. Empty: none, and nothing replaces it.
     #[prost(string, tag = "12")]
     pub client_id: ::prost::alloc::string::String,
     /// How long the stream may be silent: 1 s to 60 s, others are coerced. Unset: 15 s. Jittered by 20 %.
     #[prost(message, optional, tag = "13")]
     pub heartbeat_interval: ::core::option::Option<::prost_types::Duration>,
-    /// How long a frame may be, in bytes, apart from one that has a single event; coerced to what `limits` says. 0: the
-    /// hub's default.
+    /// How long an `events` frame and a page of a snapshot may be, in bytes, apart from one that has a single event or
+    /// session; coerced to what `limits` says. 0: the hub's default.
     #[prost(uint32, tag = "14")]
     pub max_frame_bytes: u32,
     /// Where to start. Unset: from now. The hub refuses a variant that it does not know (INVALID_FIELD).
@@ -9530,7 +9539,7 @@ pub mod subscribe_response {
         /// Nothing but a sign of life and place.
         #[prost(message, tag = "27")]
         Heartbeat(super::Heartbeat),
-        /// The credential is about to expire.
+        /// The credential is about to expire. Not sent until `RefreshCredential` is built.
         #[prost(message, tag = "28")]
         CredentialExpiring(super::CredentialExpiring),
         /// The polite end.
@@ -9723,7 +9732,8 @@ pub struct StreamLimits {
     /// How long it is silent at most, before jitter.
     #[prost(message, optional, tag = "1")]
     pub heartbeat_interval: ::core::option::Option<::prost_types::Duration>,
-    /// How long a frame may be, in bytes, apart from one that has a single event.
+    /// How long an `events` frame and a page of a snapshot may be, in bytes, apart from one that has a single event or
+    /// session.
     #[prost(uint32, tag = "2")]
     pub max_frame_bytes: u32,
     /// More matching events than this behind a resume token are answered by a snapshot. 0: no limit.
@@ -9824,7 +9834,7 @@ pub struct SessionSnapshot {
     /// while it is open.
     #[prost(message, repeated, tag = "2")]
     pub items: ::prost::alloc::vec::Vec<Event>,
-    /// At LIVE: the text so far of its open items.
+    /// At CONTENT and LIVE: the text so far of its open items, as far as they fit.
     #[prost(message, repeated, tag = "3")]
     pub item_texts: ::prost::alloc::vec::Vec<ItemText>,
     /// Gives what lies before `items` when given to `ListEvents` with the interest of this session alone at CONTENT and
@@ -10201,9 +10211,9 @@ pub enum SnapshotReason {
     Start = 1,
     /// The place was reset, at the start or in mid-stream.
     Reset = 2,
-    /// The sessions entered an interest at an event. Resume tokens are pending until its end.
+    /// The sessions entered an interest at an event. Resume tokens are pending until its end. Not built yet.
     SessionEntered = 3,
-    /// `UpdateSubscription` added the sessions. Resume tokens carry the old interests until its end.
+    /// `UpdateSubscription` added the sessions. Resume tokens carry the old interests until its end. Not built yet.
     InterestAdded = 4,
 }
 impl SnapshotReason {
@@ -10349,8 +10359,8 @@ pub mod subscribe_service_client {
         }
         /// Streams what the interests match: from the start given, without a hole or a repeat, through to what happens now. It
         /// never ends by itself but with `closing`; any other end means: redial with the newest resume token. Errors:
-        /// RESUME_TOKEN_INVALID, INVALID_FIELD, TOO_FAR_BEHIND and HISTORY_GONE under `on_gap` FAIL, STORAGE_UNAVAILABLE,
-        /// OVERLOADED, DRAINING, and those of credentials.
+        /// RESUME_TOKEN_INVALID, INVALID_FIELD, TOO_FAR_BEHIND and HISTORY_GONE under `on_gap` FAIL, STORAGE_UNAVAILABLE, and
+        /// those of credentials.
         pub async fn subscribe(
             &mut self,
             request: impl tonic::IntoRequest<super::SubscribeRequest>,

@@ -1125,8 +1125,8 @@ pub mod command_service_server {
 /// Appends events.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendEventsRequest {
-    /// The writer. Empty: without a writer, so that no fence is needed, a session held by a lease is refused
-    /// (SESSION_OWNED), and a client's `event_id` makes a retry a duplicate.
+    /// The writer. Empty: without a writer, so that no fence is needed, a session held by a lease is refused (SESSION_OWNED;
+    /// leases are not built yet), and a client's `event_id` makes a retry a duplicate.
     #[prost(string, tag = "1")]
     pub writer_id: ::prost::alloc::string::String,
     /// The fence that `OpenWriter` gave. Required with a writer, 0 without.
@@ -1182,7 +1182,8 @@ pub struct ListEventsResponse {
 /// An event to append.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventAppend {
-    /// Its session; opened when it does not exist. Required for all payloads but the tenant-level ones.
+    /// Its session; opened when it does not exist. Required for all payloads but the tenant-level ones, and for these too
+    /// until they are built.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<crate::v1::SessionRef>,
     /// The event. Required. The hub's fields in it are ignored.
@@ -1270,7 +1271,7 @@ pub mod session_events_service_server {
             tonic::Response<crate::v1::GetSessionResponse>,
             tonic::Status,
         >;
-        /// Lists sessions with state and chip, in pages. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD.
+        /// Lists sessions with their state, in pages. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD.
         async fn list_sessions(
             &self,
             request: tonic::Request<crate::v1::ListSessionsRequest>,
@@ -1326,7 +1327,7 @@ pub mod session_events_service_server {
         /// Appends events, durably before it answers; works alone, without a writer, an opened session or `PublishEvents`, whose
         /// unary twin it is. Answers each append by itself: a rejected one fails none of its neighbours. Retry it with the same
         /// ids or seqs: what was stored is answered as duplicate. Errors of the whole call: STORAGE_FULL, STORAGE_UNAVAILABLE,
-        /// OVERLOADED, FENCED, WRITER_UNKNOWN, REQUEST_TOO_LARGE.
+        /// FENCED, WRITER_UNKNOWN, REQUEST_TOO_LARGE.
         async fn append_events(
             &self,
             request: tonic::Request<super::AppendEventsRequest>,
@@ -1346,7 +1347,7 @@ pub mod session_events_service_server {
         /// Appends events and passes deltas on, in one order, pipelined: frames may be sent without waiting, and results come in
         /// the order sent. The one bidirectional method; over grpc-web use its unary twin `AppendEvents`. Any frame renews the
         /// writer's leases. It ends with OK after the client's half-close once all is acknowledged. Errors end the stream:
-        /// FRAME_UNEXPECTED, FENCED, WRITER_UNKNOWN, STORAGE_UNAVAILABLE, OVERLOADED.
+        /// FRAME_UNEXPECTED, FENCED, WRITER_UNKNOWN, STORAGE_FULL, STORAGE_UNAVAILABLE, REQUEST_TOO_LARGE.
         async fn publish_events(
             &self,
             request: tonic::Request<tonic::Streaming<super::PublishEventsRequest>>,
@@ -1365,7 +1366,8 @@ pub mod session_events_service_server {
         >;
         /// Opens a writer and claims its sessions under a new fence, which ends the earlier fence of the same writer. A session
         /// that the writer owned and does not list ends its run as unknown; a deleted one is answered as deleted. Not
-        /// idempotent: each call takes a new fence. Errors: INVALID_FIELD.
+        /// idempotent: each call takes a new fence. Until leases are built every session is answered as held, none is ever lost,
+        /// and `take_over` changes nothing. Errors: INVALID_FIELD.
         async fn open_writer(
             &self,
             request: tonic::Request<crate::v1::OpenWriterRequest>,
@@ -2163,7 +2165,7 @@ pub mod subscribe_response {
         /// Nothing but a sign of life and place.
         #[prost(message, tag = "27")]
         Heartbeat(crate::v1::Heartbeat),
-        /// The credential is about to expire.
+        /// The credential is about to expire. Not sent until `RefreshCredential` is built.
         #[prost(message, tag = "28")]
         CredentialExpiring(crate::v1::CredentialExpiring),
         /// The polite end.
@@ -2192,7 +2194,7 @@ pub struct SessionSnapshot {
     /// while it is open.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub items: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    /// At LIVE: the text so far of its open items.
+    /// At CONTENT and LIVE: the text so far of its open items, as far as they fit.
     #[prost(message, repeated, tag = "3")]
     pub item_texts: ::prost::alloc::vec::Vec<crate::v1::ItemText>,
     /// Gives what lies before `items` when given to `ListEvents` with the interest of this session alone at CONTENT and
@@ -2274,8 +2276,8 @@ pub mod subscribe_service_server {
             + 'static;
         /// Streams what the interests match: from the start given, without a hole or a repeat, through to what happens now. It
         /// never ends by itself but with `closing`; any other end means: redial with the newest resume token. Errors:
-        /// RESUME_TOKEN_INVALID, INVALID_FIELD, TOO_FAR_BEHIND and HISTORY_GONE under `on_gap` FAIL, STORAGE_UNAVAILABLE,
-        /// OVERLOADED, DRAINING, and those of credentials.
+        /// RESUME_TOKEN_INVALID, INVALID_FIELD, TOO_FAR_BEHIND and HISTORY_GONE under `on_gap` FAIL, STORAGE_UNAVAILABLE, and
+        /// those of credentials.
         async fn subscribe(
             &self,
             request: tonic::Request<crate::v1::SubscribeRequest>,
