@@ -4,10 +4,10 @@
 //! comes here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::appender::Appender;
 use crate::appender::committer::Committer;
@@ -30,7 +30,8 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     appender: Appender,
     budget: Arc<Budget>,
-    /// Logs by tenant. The lock is async because opening one reads the store, and is done once.
+    /// Logs by tenant. Held for one look or one insertion, never over an await: opening a log may wait for the store's writer, and
+    /// other tenants do not.
     logs: Mutex<HashMap<TenantId, Arc<Log>>>,
     /// Replaced as a whole when keys change; the lock is held to copy the handle.
     keyring: RwLock<Arc<Keyring>>,
@@ -68,20 +69,24 @@ impl Hub {
     /// # Errors
     /// When the store cannot be used.
     pub async fn log(&self, tenant: &TenantId) -> Result<Arc<Log>, store::Error> {
-        let mut logs = self.logs.lock().await;
-        if let Some(log) = logs.get(tenant) {
+        if let Some(log) = self.logs().get(tenant) {
             return Ok(log.clone());
         }
         let row = self.store.open_log(tenant).await?;
-        let log = Arc::new(Log::new(row, self.store.clone(), self.budget.clone()));
-        logs.insert(tenant.clone(), log.clone());
-        Ok(log)
+        // Who came first meanwhile has a log that others hold already: there is never a second one.
+        let open = || Arc::new(Log::new(row, self.store.clone(), self.budget.clone()));
+        Ok(self.logs().entry(tenant.clone()).or_insert_with(open).clone())
     }
 
     /// The logs that somebody subscribes to.
-    pub async fn followed(&self) -> Vec<Arc<Log>> {
-        let logs = self.logs.lock().await;
+    #[must_use]
+    pub fn followed(&self) -> Vec<Arc<Log>> {
+        let logs = self.logs();
         logs.values().filter(|log| log.subscribers() > 0).cloned().collect()
+    }
+
+    fn logs(&self) -> MutexGuard<'_, HashMap<TenantId, Arc<Log>>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The way in.

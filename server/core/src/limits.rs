@@ -20,9 +20,6 @@ pub const RAW_BYTES_MAX: usize = 256 * 1024;
 /// Most events in one append call or frame. A larger batch gains nothing: a commit gathers several calls anyway.
 pub const APPEND_EVENTS_MAX: usize = 1000;
 
-/// Most bytes in one append call: fits a gRPC message of 4 MiB.
-pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
-
 /// Most events that one commit gathers, so that the first of them does not wait long for the last.
 pub const COMMIT_EVENTS_MAX: usize = 4096;
 

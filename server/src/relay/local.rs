@@ -13,7 +13,7 @@ use tracing::debug;
 pub async fn run(hub: Arc<Hub>) {
     loop {
         hub.clock().sleep(limits::COMPARE_INTERVAL).await;
-        for log in hub.followed().await {
+        for log in hub.followed() {
             if hub.appender().compare(log).await.is_err() {
                 debug!("the hub stops; tails are compared no more");
                 return;
