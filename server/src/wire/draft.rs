@@ -23,6 +23,8 @@ use crate::wire::session::{Fault, Mask, kept_whole, parse_facts, parse_key, pars
 const NAME_BYTES_MAX: usize = 256;
 /// Longest dedupe key, in bytes, as the contract says.
 const DEDUPE_BYTES_MAX: usize = 256;
+/// What a timestamp may be, in seconds: the years 1 to 9999. Other languages cannot even print more.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// Payload fields begin here; envelope fields lie below.
 const PAYLOAD_FIELDS_FROM: u32 = 16;
 
@@ -57,7 +59,8 @@ fn draft(append: &hub::EventAppend, writer: Option<&WriterId>, now: Time) -> Res
     }
     let event = v1::Event::decode(bytes.clone())
         .map_err(|error| rejection(Refusal::InvalidField, "event", &format!("cannot be read: {error}")))?;
-    let (kind, payload_bytes) = payload(bytes, event.payload.is_some())?;
+    let (tag, payload_bytes) = payload(bytes)?;
+    let kind = known(tag, event.payload.as_ref())?;
     let family = writable(kind)?;
     let session = parse_ref("session", session.as_ref())?;
     let event_id = match event.event_id.as_str() {
@@ -117,7 +120,8 @@ pub fn written(payload: Payload, now: Time) -> Result<Written, Fault> {
     };
     let bytes = Bytes::from(event.encode_to_vec());
     let fault = |rejection: Rejection| Fault::new(rejection.field, rejection.message);
-    let (kind, _) = self::payload(&bytes, true).map_err(fault)?;
+    let (tag, _) = self::payload(&bytes).map_err(fault)?;
+    let kind = known(tag, event.payload.as_ref()).map_err(fault)?;
     let family = kind.family().ok_or_else(|| Fault::new("payload", "is of no family"))?;
     Ok(Written {
         kind,
@@ -160,8 +164,8 @@ pub fn delta(append: &hub::DeltaAppend) -> Option<DeltaDraft> {
     })
 }
 
-/// The payload's kind, and the bytes of its field as they were sent.
-fn payload(event: &Bytes, known: bool) -> Result<(Kind, Bytes), Rejection> {
+/// The number of the payload's field, and its bytes as they were sent.
+fn payload(event: &Bytes) -> Result<(u32, Bytes), Rejection> {
     let unreadable = |error| rejection(Refusal::InvalidField, "event", &format!("cannot be read: {error}"));
     let mut rest = event.clone();
     let mut found: Option<u32> = None;
@@ -183,25 +187,17 @@ fn payload(event: &Bytes, known: bool) -> Result<(Kind, Bytes), Rejection> {
         found = Some(tag);
         bytes.put_slice(&before[..before.len() - rest.len()]);
     }
-    match found {
-        Some(tag) if known => match u16::try_from(tag) {
-            Ok(tag) => Ok((Kind(tag), bytes.freeze())),
-            Err(_) => Err(rejection(
-                Refusal::PayloadUnknown,
-                "event.payload",
-                "is of a kind that this hub does not know",
-            )),
-        },
-        Some(tag) => {
-            let problem = format!("is field {tag}, which this hub does not know; send it as vendor_raw");
-            Err(rejection(Refusal::PayloadUnknown, "event.payload", &problem))
-        }
-        None => Err(rejection(
-            Refusal::PayloadMissing,
-            "event.payload",
-            "is missing; give one",
-        )),
-    }
+    let missing = || rejection(Refusal::PayloadMissing, "event.payload", "is missing; give one");
+    Ok((found.ok_or_else(missing)?, bytes.freeze()))
+}
+
+/// The payload's kind, where this hub could read it.
+fn known(tag: u32, payload: Option<&Payload>) -> Result<Kind, Rejection> {
+    let kind = payload.and_then(|_| u16::try_from(tag).ok()).map(Kind);
+    kind.ok_or_else(|| {
+        let problem = format!("is field {tag}, which this hub does not know; send it as vendor_raw");
+        rejection(Refusal::PayloadUnknown, "event.payload", &problem)
+    })
 }
 
 /// The payload's family, if a writer may write it.
@@ -359,11 +355,11 @@ fn changes(updated: &v1::SessionUpdated) -> Result<SessionFacts, Fault> {
 fn body(event: v1::Event, writer: Option<&WriterId>, now: Time, payload: &Bytes) -> Result<Bytes, Fault> {
     let occurred_time = match event.occurred_time {
         None => timestamp(now),
-        Some(time) if Time::from_parts(time.seconds, time.nanos).is_some() => time,
+        Some(time) if SECONDS.contains(&time.seconds) && Time::from_parts(time.seconds, time.nanos).is_some() => time,
         Some(_) => {
             return Err(Fault::new(
                 "event.occurred_time",
-                "is out of range; give nanos of 0 to 999999999",
+                "is out of range; give the years 1 to 9999 and nanos of 0 to 999999999",
             ));
         }
     };

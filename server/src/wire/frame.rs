@@ -53,17 +53,7 @@ impl Stream {
             }
             Frame::SnapshotBegin { reason, offset } => {
                 self.snapshot = (offset, 0);
-                let kind = if reason.is_some() {
-                    v1::SnapshotReason::Reset
-                } else {
-                    v1::SnapshotReason::Start
-                };
-                Sent::SnapshotBegin(v1::SnapshotBegin {
-                    reason: kind.into(),
-                    offset: offset.0,
-                    reset_reason: reason.map_or(v1::ResetReason::Unspecified, reset).into(),
-                    session_ids: Vec::new(),
-                })
+                Sent::SnapshotBegin(snapshot_begin(reason, offset))
             }
             Frame::SnapshotPage(entries) => {
                 self.snapshot.1 += entries.len() as u64;
@@ -164,6 +154,19 @@ const fn reset(reason: ResetReason) -> v1::ResetReason {
         ResetReason::TooFarBehind => v1::ResetReason::TooFarBehind,
         ResetReason::InterestsChanged => v1::ResetReason::InterestsChanged,
         ResetReason::SnapshotIncomplete => v1::ResetReason::SnapshotIncomplete,
+    }
+}
+
+fn snapshot_begin(reset_reason: Option<ResetReason>, offset: Offset) -> v1::SnapshotBegin {
+    let reason = match reset_reason {
+        Some(_) => v1::SnapshotReason::Reset,
+        None => v1::SnapshotReason::Start,
+    };
+    v1::SnapshotBegin {
+        reason: reason.into(),
+        offset: offset.0,
+        reset_reason: reset_reason.map_or(v1::ResetReason::Unspecified, reset).into(),
+        session_ids: Vec::new(),
     }
 }
 
