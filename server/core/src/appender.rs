@@ -49,6 +49,8 @@ pub struct Rejection {
     pub message: String,
     /// The field at fault; empty when none is.
     pub field: String,
+    /// What varies in the message: names and values.
+    pub metadata: Vec<(&'static str, String)>,
 }
 
 /// When an event is to be stored at all.

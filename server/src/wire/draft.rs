@@ -408,6 +408,7 @@ fn rejection(refusal: Refusal, field: &str, problem: &str) -> Rejection {
         refusal,
         message: format!("{field} {problem}"),
         field: field.to_owned(),
+        metadata: Vec::new(),
     }
 }
 

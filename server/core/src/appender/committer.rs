@@ -151,6 +151,7 @@ impl Committer {
                 refusal: Refusal::Internal,
                 message: "the hub could not store this event; it is a defect, please report it".to_owned(),
                 field: String::new(),
+                metadata: Vec::new(),
             });
             alone = self.commit(jobs, tasks).await;
         }

@@ -157,6 +157,7 @@ impl<'a> Decision<'a> {
                 refusal: Refusal::InvalidField,
                 message,
                 field: "seq".to_owned(),
+                metadata: Vec::new(),
             }));
         }
         if append.seq <= row.last_seq {
@@ -178,6 +179,7 @@ impl<'a> Decision<'a> {
                 refusal: Refusal::SeqGap,
                 message,
                 field: "seq".to_owned(),
+                metadata: vec![("seq", append.seq.to_string()), ("last_seq", row.last_seq.to_string())],
             }));
         }
         self.changed.writers.insert(
@@ -234,25 +236,29 @@ impl<'a> Decision<'a> {
 
     /// The draft's session, if it exists; refused when its id and its key name different ones.
     fn known(&self, draft: &Draft) -> Result<Option<Session>, Rejection> {
-        let conflict = |message: String| {
+        let conflict = |message: String, with: &SessionId| {
             Err(Rejection {
                 refusal: Refusal::SessionConflict,
                 message,
                 field: "session".to_owned(),
+                metadata: vec![("session_id", with.to_string())],
             })
         };
         let known = self.session(&draft.session).cloned();
         let Some(key) = &draft.opens else { return Ok(known) };
         let keyed = self.session(&SessionRef::Key(key.clone()));
         match (&known, keyed) {
-            (Some(session), _) if session.key.is_some() && session.key.as_ref() != Some(key) => conflict(format!(
-                "session {} has another key; leave the key out, or use another session id",
-                session.id
-            )),
-            (known, Some(keyed)) if known.as_ref().is_none_or(|session| session.id != keyed.id) => conflict(format!(
-                "the key belongs to session {}; use that id, or leave the id out",
-                keyed.id
-            )),
+            (Some(Session { id, key: has, .. }), _) if has.is_some() && has.as_ref() != Some(key) => conflict(
+                format!("session {id} has another key; leave the key out, or use another session id"),
+                id,
+            ),
+            (known, Some(keyed)) if known.as_ref().is_none_or(|session| session.id != keyed.id) => conflict(
+                format!(
+                    "the key belongs to session {}; use that id, or leave the id out",
+                    keyed.id
+                ),
+                &keyed.id,
+            ),
             _ => Ok(known),
         }
     }
@@ -265,11 +271,12 @@ impl<'a> Decision<'a> {
         let Some(parent) = &facts.parent else { return Ok(None) };
         // Before anything is opened: a refused event leaves nothing behind.
         if self.is_own(parent, draft, own) {
-            let message = "a session cannot be its own ancestor; name another parent".to_owned();
+            let message = "parent_session is the session itself or lies below it; name another parent".to_owned();
             return Err(Rejection {
                 refusal: Refusal::InvalidField,
                 message,
                 field: "parent_session".to_owned(),
+                metadata: Vec::new(),
             });
         }
         let parent = self.open_session(parent);

@@ -137,6 +137,7 @@ async fn an_unknown_commit_of_seqs_alone_is_looked_after_by_seq() {
             refusal: Refusal::TooLarge,
             message: String::new(),
             field: String::new(),
+            metadata: Vec::new(),
         }),
         ..self::seq(seq, draft("a"))
     };

@@ -27,6 +27,7 @@ fn refused(seq: u64) -> Append {
         refusal: Refusal::TooLarge,
         message: "too large".into(),
         field: String::new(),
+        metadata: Vec::new(),
     };
     Append {
         seq,
