@@ -110,6 +110,10 @@ pub const SNAPSHOT_PAGE_SESSIONS_MAX: usize = 200;
 /// Deepest chain of parents that is followed, so that a cycle or a joke costs a bounded walk.
 pub const SESSION_DEPTH_MAX: usize = 64;
 
+/// Most sessions below one that are linked anew when it gets another parent. More would hold the log's row for long; they keep
+/// the lineage they have.
+pub const RELINKED_SESSIONS_MAX: usize = 10_000;
+
 /// Default and largest page of a List method.
 pub const PAGE_SIZE_DEFAULT: usize = 100;
 /// Larger page sizes are taken as this.

@@ -245,6 +245,13 @@ impl Session {
         merged
     }
 
+    /// Begins another life, which opens it where it was closed.
+    pub(crate) const fn live_again(&mut self, life: Life) {
+        self.life = life;
+        self.lifecycle = Lifecycle::Live;
+        self.closed = None;
+    }
+
     /// Folds one event that was placed at `offset`. `lineage` is the new parent and its ancestors, where the event names one.
     pub fn apply(&mut self, step: &SessionStep, lineage: Option<Box<[SessionId]>>, offset: Offset, now: Time) {
         match step {
@@ -258,9 +265,7 @@ impl Session {
             SessionStep::Renewed(life) => {
                 // A life never goes back, and the number is the writer's: it may be the last one there is.
                 let next = || self.life.saturating_add(1);
-                self.life = life.map_or_else(next, |life| self.life.max(life));
-                self.lifecycle = Lifecycle::Live;
-                self.closed = None;
+                self.live_again(life.map_or_else(next, |life| self.life.max(life)));
             }
             SessionStep::Closed => {
                 self.lifecycle = Lifecycle::Closed;

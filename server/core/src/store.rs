@@ -250,14 +250,17 @@ pub trait Transaction: Send {
         keys: &[(SessionNumber, DedupeKey)],
     ) -> Result<Vec<(SessionNumber, DedupeKey, Stored)>, Error>;
 
-    /// Where the `seq`-th append of a writer lies, if it is among the newest `scan_max` events of the session.
-    async fn find_seq(
+    /// Where these appends of a writer lie, those that are among the newest `scan_max` events of the session, in any order.
+    async fn find_seqs(
         &mut self,
         session: SessionNumber,
         writer: &WriterId,
-        seq: u64,
+        seqs: &[u64],
         scan_max: usize,
-    ) -> Result<Option<Stored>, Error>;
+    ) -> Result<Vec<(u64, Stored)>, Error>;
+
+    /// The sessions below these, at any depth, at most `most` of them, in any order.
+    async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error>;
 
     /// Writes rows and the log's row, whose `tail`, `link`, `recorded`, `fence` and `sessions` are taken from `log`.
     ///

@@ -179,6 +179,29 @@ pub(super) async fn by_keys(
     found.into_iter().map(of_row).collect()
 }
 
+/// The sessions below these, at any depth.
+pub(super) async fn below(
+    connection: &impl ConnectionTrait,
+    log: LogKey,
+    ancestors: &[SessionId],
+    most: usize,
+) -> Result<Vec<Session>, Error> {
+    let ids: Vec<&str> = ancestors.iter().map(SessionId::as_str).collect();
+    let mut found = Vec::new();
+    for list in lists(&ids) {
+        let below = Query::select()
+            .column(ancestor::Column::Session)
+            .from(ancestor::Entity)
+            .and_where(ancestor::Column::Log.eq(i64::from(log.0)))
+            .and_where(ancestor::Column::Ancestor.is_in(list.iter().copied()))
+            .take();
+        let select = session::Entity::find().filter(session::Column::Number.in_subquery(below));
+        let room = most.saturating_sub(found.len()) as u64;
+        found.extend(select.limit(room).all(connection).await.map_err(error::of)?);
+    }
+    found.into_iter().map(of_row).collect()
+}
+
 /// A page of a list.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,

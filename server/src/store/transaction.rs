@@ -90,14 +90,19 @@ impl store::Transaction for Transaction {
         self.done(found)
     }
 
-    async fn find_seq(
+    async fn find_seqs(
         &mut self,
         session: SessionNumber,
         writer: &WriterId,
-        seq: u64,
+        seqs: &[u64],
         scan_max: usize,
-    ) -> Result<Option<Stored>, Error> {
-        let found = find_seq(self.step()?, session, writer, seq, scan_max).await;
+    ) -> Result<Vec<(u64, Stored)>, Error> {
+        let found = find_seqs(self.step()?, session, writer, seqs, scan_max).await;
+        self.done(found)
+    }
+
+    async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        let found = sessions::below(self.step()?, log, ancestors, most).await;
         self.done(found)
     }
 
@@ -156,13 +161,13 @@ fn stored(row: &QueryResult, column: usize) -> Result<Stored, Error> {
     })
 }
 
-async fn find_seq(
+async fn find_seqs(
     connection: &impl ConnectionTrait,
     session: SessionNumber,
     writer: &WriterId,
-    seq: u64,
+    seqs: &[u64],
     scan_max: usize,
-) -> Result<Option<Stored>, Error> {
+) -> Result<Vec<(u64, Stored)>, Error> {
     use event::Column;
     let session = session.0.cast_signed();
     let newest = Query::select()
@@ -183,13 +188,13 @@ async fn find_seq(
         .and_where(writer::Column::Id.eq(writer.as_str()))
         .take();
     let select = Query::select()
-        .columns([Column::Place, Column::Idx])
+        .columns([Column::Seq, Column::Place, Column::Idx])
         .from(event::Entity)
         .and_where(Column::Place.in_subquery(newest))
         .and_where(Column::Writer.in_subquery(number))
-        .and_where(Column::Seq.eq(seq.cast_signed()))
-        .limit(1)
+        .and_where(Column::Seq.is_in(seqs.iter().map(|seq| seq.cast_signed())))
         .take();
-    let found = connection.query_one(&select).await.map_err(error::of)?;
-    found.map(|row| stored(&row, 0)).transpose()
+    let found = connection.query_all(&select).await.map_err(error::of)?;
+    let seq = |row: &QueryResult| row.try_get_by_index::<i64>(0).map(i64::cast_unsigned).map_err(error::of);
+    found.iter().map(|row| Ok((seq(row)?, stored(row, 1)?))).collect()
 }

@@ -3,7 +3,7 @@
 //! Believe this: it answers nothing that it has not committed, and after a commit of unknown outcome it looks before it does or
 //! says anything more. One bad append never fails its neighbours: a commit that breaks a constraint is repeated one by one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +11,14 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
 use crate::appender::decide::{Decision, Rows};
-use crate::appender::{Append, Appender, Claim, DeltaDraft, Error, Grant, Job, Outcome, Queued, Refusal, Rejection};
+use crate::appender::wanted::Wanted;
+use crate::appender::{Appender, Claim, DeltaDraft, Error, Grant, Job, Outcome, Queued, Refusal, Rejection};
 use crate::clock::Clock;
-use crate::event::{DedupeKey, Encode, Event, SessionRef, SessionStep};
-use crate::id::{SessionId, WriterId};
+use crate::event::{Encode, Event, SessionRef};
 use crate::limits;
 use crate::log::Log;
-use crate::offset::{LogKey, SessionNumber};
-use crate::session::SessionKey;
-use crate::store::{self, LogRow, Store, Stored, Transaction};
+use crate::offset::LogKey;
+use crate::store::{self, LogRow, Store};
 use crate::window::deltas::Delta;
 
 /// How long a commit of unknown outcome is looked after before its callers are told that nobody knows.
@@ -167,17 +166,15 @@ impl Committer {
             let key = log.row().key;
             let row = transaction.lock(key).await?;
             log.catch_up(row.tail, row.link);
-            // The cache is out of the map while it is used: an error on the way leaves none, which is always right.
-            let cached = self.cache.remove(&key).filter(|cached| same(&cached.row, &row));
-            let mut rows = cached.map(|cached| cached.rows).unwrap_or_default();
+            let rows = &mut cached(&mut self.cache, &row).rows;
             let own: Vec<usize> = (0..tasks.len())
                 .filter(|at| job_log(&jobs[tasks[*at].job()]).row().key == key)
                 .collect();
-            let wanted = Wanted::of(jobs, own.iter().map(|at| tasks[*at]));
-            wanted.load(&mut *transaction, key, &mut rows).await?;
-            let dedupes = wanted.dedupes(&mut *transaction, &rows).await?;
-            let repeats = wanted.repeats(&mut *transaction, &rows).await?;
-            let mut decision = Decision::new(row, &rows, dedupes, repeats, &*self.encode, self.clock.now());
+            let wanted = wanted(jobs, own.iter().map(|at| tasks[*at]));
+            wanted.load(&mut *transaction, key, rows).await?;
+            let dedupes = wanted.dedupes(&mut *transaction, rows).await?;
+            let repeats = wanted.repeats(&mut *transaction, rows).await?;
+            let mut decision = Decision::new(row, rows, dedupes, repeats, &*self.encode, self.clock.now());
             for at in own {
                 done[at] = Some(decide(&mut decision, jobs, tasks[at]));
             }
@@ -188,19 +185,16 @@ impl Committer {
             }
             committed.push(Committed {
                 log,
-                row: row.clone(),
+                row,
                 events,
                 changed,
             });
-            self.cache.insert(key, Cached { row, rows });
         }
+        // What fails leaves the cache as it was: true for the row that is kept with it, which the next lock compares.
         match transaction.commit().await {
             Ok(()) => {}
             Err(store::Error::CommitUnknown) => self.resolve(&committed).await?,
-            Err(error) => {
-                self.cache.clear();
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
         for commit in committed {
             self.announce(commit);
@@ -226,7 +220,6 @@ impl Committer {
                 }
                 Ok(false) => {
                     warn!(tail = witness.row.tail.0, "a commit of unknown outcome did not happen");
-                    self.cache.clear();
                     return Err(store::Error::Unavailable("the commit did not happen".into()));
                 }
                 Err(reason) => {
@@ -235,7 +228,6 @@ impl Committer {
                 }
             }
         }
-        self.cache.clear();
         Err(store::Error::CommitUnknown)
     }
 
@@ -270,6 +262,7 @@ impl Committer {
                 .into_values()
                 .for_each(|session| cached.rows.insert_session(session));
             cached.rows.writers.extend(changed.writers);
+            cached.row = row;
         }
     }
 
@@ -362,6 +355,19 @@ fn logs(jobs: &[Job], tasks: &[Task]) -> Vec<Arc<Log>> {
     logs
 }
 
+/// The cached rows of a log, emptied where they were true for another row than the one that is locked.
+fn cached<'a>(cache: &'a mut HashMap<LogKey, Cached>, row: &LogRow) -> &'a mut Cached {
+    let fresh = || Cached {
+        row: row.clone(),
+        rows: Rows::default(),
+    };
+    let cached = cache.entry(row.key).or_insert_with(fresh);
+    if !same(&cached.row, row) {
+        *cached = fresh();
+    }
+    cached
+}
+
 fn same(cached: &LogRow, row: &LogRow) -> bool {
     cached.epoch == row.epoch && cached.tail == row.tail && cached.link == row.link && cached.fence == row.fence
 }
@@ -415,138 +421,18 @@ fn grant(decision: &mut Decision<'_>, fence: u64, last_seq: u64, sessions: &[Ses
     }
 }
 
-/// Everything that tasks name, to be read before they are decided.
-#[derive(Debug, Default)]
-struct Wanted {
-    ids: HashSet<SessionId>,
-    keys: HashSet<SessionKey>,
-    writers: HashSet<WriterId>,
-    dedupes: Vec<(SessionRef, DedupeKey)>,
-    seqs: Vec<(SessionRef, WriterId, u64)>,
-}
-
-impl Wanted {
-    fn of(jobs: &[Job], tasks: impl Iterator<Item = Task>) -> Wanted {
-        let mut wanted = Wanted::default();
-        for task in tasks {
-            match (task, &jobs[task.job()]) {
-                (Task::Append { append, .. }, Job::Append { claim, appends, .. }) => {
-                    wanted.append(claim.as_ref(), &appends[append]);
-                }
-                (_, Job::Open { writer, sessions, .. }) => wanted.writer(writer, sessions),
-                (_, Job::Renew { claim, sessions, .. }) => wanted.writer(&claim.writer, sessions),
-                (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. } | Job::Compare { .. }) => {}
+/// Everything that these tasks name.
+fn wanted(jobs: &[Job], tasks: impl Iterator<Item = Task>) -> Wanted {
+    let mut wanted = Wanted::default();
+    for task in tasks {
+        match (task, &jobs[task.job()]) {
+            (Task::Append { append, .. }, Job::Append { claim, appends, .. }) => {
+                wanted.append(claim.as_ref(), &appends[append]);
             }
-        }
-        wanted
-    }
-
-    fn writer(&mut self, writer: &WriterId, sessions: &[SessionRef]) {
-        self.writers.insert(writer.clone());
-        sessions.iter().for_each(|session| self.session(session));
-    }
-
-    fn session(&mut self, session: &SessionRef) {
-        match session {
-            SessionRef::Id(id) => drop(self.ids.insert(id.clone())),
-            SessionRef::Key(key) => drop(self.keys.insert(key.clone())),
+            (_, Job::Open { writer, sessions, .. }) => wanted.writer(writer, sessions),
+            (_, Job::Renew { claim, sessions, .. }) => wanted.writer(&claim.writer, sessions),
+            (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. } | Job::Compare { .. }) => {}
         }
     }
-
-    fn append(&mut self, claim: Option<&Claim>, append: &Append) {
-        if let Some(claim) = claim {
-            self.writers.insert(claim.writer.clone());
-        }
-        let Ok(draft) = &append.draft else { return };
-        self.session(&draft.session);
-        if let Some(key) = &draft.opens {
-            self.keys.insert(key.clone());
-        }
-        if let SessionStep::Opened(facts) | SessionStep::Changed(facts) = &draft.session_step
-            && let Some(parent) = &facts.parent
-        {
-            self.session(parent);
-        }
-        if let Some(key) = draft.dedupe {
-            self.dedupes.push((draft.session.clone(), key));
-        }
-        if let Some(claim) = claim {
-            self.seqs
-                .push((draft.session.clone(), claim.writer.clone(), append.seq));
-        }
-    }
-
-    /// Reads the rows that are not in the cache.
-    async fn load(&self, transaction: &mut dyn Transaction, log: LogKey, rows: &mut Rows) -> Result<(), store::Error> {
-        let keys: Vec<_> = self
-            .keys
-            .iter()
-            .filter(|key| !rows.keys.contains_key(*key))
-            .cloned()
-            .collect();
-        if !keys.is_empty() {
-            let found = transaction.sessions_by_key(log, &keys).await?;
-            found.into_iter().for_each(|session| rows.insert_session(session));
-        }
-        let ids: Vec<_> = self
-            .ids
-            .iter()
-            .filter(|id| !rows.sessions.contains_key(*id))
-            .cloned()
-            .collect();
-        if !ids.is_empty() {
-            let found = transaction.sessions(log, &ids).await?;
-            found.into_iter().for_each(|session| rows.insert_session(session));
-        }
-        let writers: Vec<_> = self
-            .writers
-            .iter()
-            .filter(|id| !rows.writers.contains_key(*id))
-            .cloned()
-            .collect();
-        if !writers.is_empty() {
-            let found = transaction.writers(log, &writers).await?;
-            rows.writers
-                .extend(found.into_iter().map(|writer| (writer.id.clone(), writer)));
-        }
-        Ok(())
-    }
-
-    /// Where the dedupe keys lie that were stored before.
-    async fn dedupes(
-        &self,
-        transaction: &mut dyn Transaction,
-        rows: &Rows,
-    ) -> Result<HashMap<(SessionNumber, DedupeKey), Stored>, store::Error> {
-        let known = |(session, key): &(SessionRef, DedupeKey)| Some((rows.resolve(session)?.number, *key));
-        let keys: Vec<_> = self.dedupes.iter().filter_map(known).collect();
-        if keys.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let found = transaction.deduplicated(&keys).await?;
-        Ok(found
-            .into_iter()
-            .map(|(session, key, stored)| ((session, key), stored))
-            .collect())
-    }
-
-    /// Where the appends lie that come again.
-    async fn repeats(
-        &self,
-        transaction: &mut dyn Transaction,
-        rows: &Rows,
-    ) -> Result<HashMap<(WriterId, u64), Stored>, store::Error> {
-        let mut found = HashMap::new();
-        for (session, writer, seq) in &self.seqs {
-            let repeated = rows.writers.get(writer).is_some_and(|row| *seq <= row.last_seq);
-            let Some(session) = rows.resolve(session).filter(|_| repeated) else {
-                continue;
-            };
-            let stored = transaction
-                .find_seq(session.number, writer, *seq, limits::DUPLICATE_SCAN_MAX)
-                .await?;
-            found.extend(stored.map(|stored| ((writer.clone(), *seq), stored)));
-        }
-        Ok(found)
-    }
+    wanted
 }

@@ -199,7 +199,7 @@ impl<'a> Decision<'a> {
         condition: Condition,
         draft: &Draft,
     ) -> Result<Outcome, Rejection> {
-        let known = self.known(draft)?;
+        let known = self.known(draft, condition)?;
         if let Some(session) = &known {
             let duplicate = draft.dedupe.and_then(|key| self.dedupes.get(&(session.number, key)));
             if let Some(stored) = duplicate {
@@ -235,7 +235,7 @@ impl<'a> Decision<'a> {
     }
 
     /// The draft's session, if it exists; refused when its id and its key name different ones.
-    fn known(&self, draft: &Draft) -> Result<Option<Session>, Rejection> {
+    fn known(&self, draft: &Draft, condition: Condition) -> Result<Option<Session>, Rejection> {
         let conflict = |message: String, with: &SessionId| {
             Err(Rejection {
                 refusal: Refusal::SessionConflict,
@@ -248,6 +248,11 @@ impl<'a> Decision<'a> {
         let Some(key) = &draft.opens else { return Ok(known) };
         let keyed = self.session(&SessionRef::Key(key.clone()));
         match (&known, keyed) {
+            // An event brings its session a key that it lacks; a creation would be answered as if it had.
+            (Some(Session { id, key: None, .. }), _) if condition == Condition::OpensSession => conflict(
+                format!("session {id} exists without a key; leave the key out, or use another session id"),
+                id,
+            ),
             (Some(Session { id, key: has, .. }), _) if has.is_some() && has.as_ref() != Some(key) => conflict(
                 format!("session {id} has another key; leave the key out, or use another session id"),
                 id,
@@ -347,9 +352,14 @@ impl<'a> Decision<'a> {
         lineage: Option<Box<[SessionId]>>,
     ) -> (Session, Stored) {
         let (offset, index) = (self.log.tail, session.next_index);
-        session.life = draft.life.map_or(session.life, |life| session.life.max(life));
+        if let Some(life) = draft.life.filter(|life| *life > session.life) {
+            session.live_again(life);
+        }
         if session.key.is_none() {
             session.key.clone_from(&draft.opens);
+        }
+        if let Some(above) = &lineage {
+            self.relink(&session, above);
         }
         session.apply(&draft.session_step, lineage, offset, self.now);
         let placement = Placement {
@@ -393,6 +403,31 @@ impl<'a> Decision<'a> {
         });
         self.changed.insert_session(session.clone());
         (session, Stored { offset, index })
+    }
+
+    /// Gives all that lies below a session its new ancestors too: children may come before their parent knows its own.
+    fn relink(&mut self, session: &Session, above: &[SessionId]) {
+        if *session.ancestors == *above {
+            return;
+        }
+        let untouched = |row: &&Session| !self.changed.sessions.contains_key(&row.id);
+        let rows = self
+            .changed
+            .sessions
+            .values()
+            .chain(self.base.sessions.values().filter(untouched));
+        let moved: Vec<Session> = rows
+            .filter_map(|row| {
+                let depth = row.ancestors.iter().position(|id| *id == session.id)?;
+                let kept = row.ancestors.iter().take(depth + 1);
+                let ancestors = kept.chain(above).take(limits::SESSION_DEPTH_MAX).cloned().collect();
+                Some(Session {
+                    ancestors,
+                    ..row.clone()
+                })
+            })
+            .collect();
+        moved.into_iter().for_each(|row| self.changed.insert_session(row));
     }
 
     /// Shared by the events of one session, as long as it stands where it stood.

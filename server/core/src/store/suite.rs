@@ -103,6 +103,7 @@ macro_rules! store_suite {
             rows::writers_come_back_as_they_were_written,
             rows::a_dedupe_key_tells_where_its_event_lies,
             rows::a_seq_is_found_among_the_newest_events_of_its_session_only,
+            rows::what_lies_below_a_session_is_found_at_any_depth_and_in_its_log_only,
             rows::raw_records_lie_beside_their_events,
             constraints::an_offset_is_written_once,
             constraints::offsets_have_no_holes,

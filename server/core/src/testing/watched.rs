@@ -97,14 +97,18 @@ impl Transaction for Open {
         self.inner.deduplicated(keys).await
     }
 
-    async fn find_seq(
+    async fn find_seqs(
         &mut self,
         session: SessionNumber,
         writer: &WriterId,
-        seq: u64,
+        seqs: &[u64],
         scan_max: usize,
-    ) -> Result<Option<Stored>, Error> {
-        self.inner.find_seq(session, writer, seq, scan_max).await
+    ) -> Result<Vec<(u64, Stored)>, Error> {
+        self.inner.find_seqs(session, writer, seqs, scan_max).await
+    }
+
+    async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        self.inner.descendants(log, ancestors, most).await
     }
 
     async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error> {

@@ -100,7 +100,8 @@ async fn a_number_that_was_rolled_back_is_not_remembered() {
     let session = chain.history[0].session;
     let mut transaction = store.begin().await.unwrap();
     for (id, offset) in [("y", 0), ("x", 1)] {
-        let found = transaction.find_seq(session, &writer(id), 1, 9).await.unwrap();
-        assert_eq!(found.map(|stored| stored.offset), Some(Offset(offset)), "{id}");
+        let found = transaction.find_seqs(session, &writer(id), &[1], 9).await.unwrap();
+        let offsets: Vec<_> = found.iter().map(|(_, stored)| stored.offset).collect();
+        assert_eq!(offsets, [Offset(offset)], "{id}");
     }
 }

@@ -4,7 +4,7 @@ use crate::appender::{Append, Condition, Outcome, Refusal};
 use crate::event::{Draft, SessionRef, SessionStep};
 use crate::id::SessionId;
 use crate::offset::Offset;
-use crate::session::{Session, SessionFacts, SessionKey};
+use crate::session::{Lifecycle, Session, SessionFacts, SessionKey};
 use crate::store::memory::Memory;
 use crate::store::{SessionFilter, SessionOrder, Store as _};
 use crate::testing::rig::{Rig, append, seq, stored};
@@ -240,4 +240,77 @@ async fn an_unknown_session_costs_its_writer_no_seq_more_than_its_event() {
             .collect::<Vec<_>>(),
         [1, 3]
     );
+}
+
+#[tokio::test]
+async fn whatever_the_order_of_arrival_everybody_ends_up_with_the_same_ancestors() {
+    let links = [("child", "parent"), ("parent", "root"), ("leaf", "child")];
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for order in orders {
+        for at_once in [false, true] {
+            let rig = Rig::new().await;
+            let appends: Vec<_> = order
+                .iter()
+                .map(|at| append(opened(by_id(links[*at].0), Some(by_id(links[*at].1)))))
+                .collect();
+            if at_once {
+                rig.append(None, appends).await.unwrap();
+            } else {
+                for one in appends {
+                    rig.append(None, vec![one]).await.unwrap();
+                }
+            }
+            let above = [
+                ("leaf", &["child", "parent", "root"][..]),
+                ("child", &["parent", "root"]),
+                ("parent", &["root"]),
+            ];
+            for (id, expected) in above {
+                let row = row(&rig, &session(id)).await;
+                let ancestors: Vec<_> = row.ancestors.iter().map(SessionId::as_str).collect();
+                assert_eq!(ancestors, expected, "{id} in the order {order:?}, at once: {at_once}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_a_higher_life_opens_a_closed_session_again() {
+    let rig = Rig::new().await;
+    let closing = Draft {
+        session_step: SessionStep::Closed,
+        ..draft("s")
+    };
+    rig.append(None, vec![append(draft("s")), append(closing)])
+        .await
+        .unwrap();
+    rig.append(None, vec![append(draft("s"))]).await.unwrap();
+    assert_eq!(
+        row(&rig, &session("s")).await.lifecycle,
+        Lifecycle::Closed,
+        "a straggler opens nothing"
+    );
+    let reborn = Draft {
+        life: Some(2),
+        ..draft("s")
+    };
+    rig.append(None, vec![append(reborn)]).await.unwrap();
+    let row = row(&rig, &session("s")).await;
+    assert_eq!((row.lifecycle, row.life, row.closed), (Lifecycle::Live, 2, None));
+}
+
+#[tokio::test]
+async fn a_creation_that_brings_a_key_to_a_session_without_one_is_refused() {
+    let rig = Rig::new().await;
+    rig.append(None, vec![append(draft("s"))]).await.unwrap();
+    let key = SessionKey::parse("v", "i", "/p", "n").unwrap();
+    let created = Append {
+        condition: Condition::OpensSession,
+        ..append(Draft {
+            opens: Some(key),
+            ..opened(by_id("s"), None)
+        })
+    };
+    let outcomes = rig.append(None, vec![created]).await.unwrap();
+    assert_refused(&outcomes[0], Refusal::SessionConflict);
 }

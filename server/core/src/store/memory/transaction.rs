@@ -97,13 +97,13 @@ impl Transaction for Open {
         Ok(found)
     }
 
-    async fn find_seq(
+    async fn find_seqs(
         &mut self,
         session: SessionNumber,
         writer: &WriterId,
-        seq: u64,
+        seqs: &[u64],
         scan_max: usize,
-    ) -> Result<Option<Stored>, Error> {
+    ) -> Result<Vec<(u64, Stored)>, Error> {
         let log = log_of(session);
         let pending = self.logs.get(&log).map(|pending| &pending.rows);
         self.state.with_log(log, |committed| {
@@ -113,11 +113,20 @@ impl Transaction for Open {
                 .filter(|row| row.session == session)
                 .chain(older.filter_map(|offset| committed.event(*offset)))
                 .take(scan_max)
-                .find(|row| matches!(&row.writer, Some((id, n)) if id == writer && *n == seq));
-            Ok(found.map(|row| Stored {
-                offset: row.offset,
-                index: row.index,
-            }))
+                .filter_map(|row| {
+                    let (id, seq) = row.writer.as_ref()?;
+                    let (offset, index) = (row.offset, row.index);
+                    (id == writer && seqs.contains(seq)).then_some((*seq, Stored { offset, index }))
+                });
+            Ok(found.collect())
+        })
+    }
+
+    async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        let below = |session: &&Session| session.ancestors.iter().any(|id| ancestors.contains(id));
+        self.state.with_log(log, |committed| {
+            let sessions = committed.rows.sessions.values();
+            Ok(sessions.filter(below).take(most).cloned().collect())
         })
     }
 

@@ -15,7 +15,7 @@ use crate::id::WriterId;
 use crate::interest::Selector;
 use crate::offset::{Index, Offset, Time};
 use crate::session::{Lifecycle, Session, SessionFacts, SessionKey};
-use crate::store::{Stored, WriterRow};
+use crate::store::{EventRow, Stored, WriterRow};
 
 pub(super) fn writer(name: &str) -> WriterId {
     WriterId::parse(name).unwrap()
@@ -188,16 +188,64 @@ pub async fn a_seq_is_found_among_the_newest_events_of_its_session_only(subject:
         (a, "unknown", 0, 99, None),
     ] {
         let found = transaction
-            .find_seq(session, &writer(name), seq, scan_max)
+            .find_seqs(session, &writer(name), &[seq], scan_max)
             .await
             .unwrap();
         let row = expected.map(|offset: usize| &chain.history[offset]);
-        let expected = row.map(|row| Stored {
+        let stored = |row: &EventRow| Stored {
             offset: row.offset,
             index: row.index,
-        });
+        };
+        let expected: Vec<_> = row.map(|row| (seq, stored(row))).into_iter().collect();
         assert_eq!(found, expected, "{name} {seq} within {scan_max} of {session:?}");
     }
+    let mut several = transaction
+        .find_seqs(a, &writer("w"), &[0, 2, 3, 77], 99)
+        .await
+        .unwrap();
+    several.sort_by_key(|(seq, _)| *seq);
+    assert_eq!(
+        several.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(),
+        [0, 2, 3],
+        "all of a batch in one look"
+    );
+}
+
+pub async fn what_lies_below_a_session_is_found_at_any_depth_and_in_its_log_only(subject: Subject) {
+    let mut other = Chain::on(&subject.store, "other").await;
+    other.session("theirs").ancestors = [session_id("root")].into();
+    other.event("theirs", SESSION);
+    other.commit().await;
+    let mut chain = Chain::on(&subject.store, "t").await;
+    for (id, ancestors) in [
+        ("root", &[][..]),
+        ("mid", &["root"]),
+        ("leaf", &["mid", "root"]),
+        ("beside", &["elsewhere"]),
+    ] {
+        chain.session(id).ancestors = ancestors.iter().map(|id| session_id(id)).collect();
+        chain.event(id, SESSION);
+    }
+    chain.commit().await;
+    let mut transaction = chain.store.begin().await.unwrap();
+    transaction.lock(chain.log.key).await.unwrap();
+    for (above, expected) in [
+        (&["root"][..], &["leaf", "mid"][..]),
+        (&["mid", "elsewhere"], &["beside", "leaf"]),
+        (&["leaf"], &[]),
+        (&[], &[]),
+    ] {
+        let above: Vec<_> = above.iter().map(|id| session_id(id)).collect();
+        let found = transaction.descendants(chain.log.key, &above, 99).await.unwrap();
+        let mut ids: Vec<_> = found.iter().map(|session| session.id.as_str()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, expected, "below {above:?}");
+    }
+    let some = transaction
+        .descendants(chain.log.key, &[session_id("root")], 1)
+        .await
+        .unwrap();
+    assert_eq!(some.len(), 1, "no more than asked for");
 }
 
 pub async fn raw_records_lie_beside_their_events(subject: Subject) {
