@@ -87,7 +87,7 @@ pub struct Handoff {
     /// The link before `next`.
     link: Link,
     /// All offsets before it have been accounted for in a frame. Between `told` and `next` lies nothing that is wanted.
-    told: Offset,
+    told: (Offset, Link),
     phase: Phase,
     fragments: Fragments,
 }
@@ -103,16 +103,23 @@ impl Handoff {
         Handoff {
             next,
             link,
-            told: next,
+            told: (next, link),
             phase: Phase::Replay,
             fragments,
         }
     }
 
-    /// The next offset, and the link before it: what a resume token holds.
+    /// The next offset to read, and the link before it.
     #[must_use]
     pub const fn place(&self) -> (Offset, Link) {
         (self.next, self.link)
+    }
+
+    /// The offset up to which frames have accounted for everything, and the link before it: what a resume token holds. Whoever comes
+    /// back with it is accounted to from there on, so that no offset is in no frame.
+    #[must_use]
+    pub const fn told(&self) -> (Offset, Link) {
+        self.told
     }
 
     /// What to do in this view.
@@ -197,13 +204,14 @@ impl Handoff {
 
     /// The range that the next accounting frame covers, which is accounted for from now on.
     pub fn tell(&mut self) -> (Offset, Offset) {
-        (std::mem::replace(&mut self.told, self.next), self.next)
+        let (from, _) = std::mem::replace(&mut self.told, (self.next, self.link));
+        (from, self.next)
     }
 
     /// Whether offsets were passed that no frame has accounted for yet.
     #[must_use]
     pub fn untold(&self) -> bool {
-        self.told < self.next
+        self.told.0 < self.next
     }
 }
 

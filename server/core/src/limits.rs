@@ -107,8 +107,8 @@ pub const SNAPSHOT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most sessions in one `snapshot_page` frame.
 pub const SNAPSHOT_PAGE_SESSIONS_MAX: usize = 200;
 
-/// Deepest chain of parents that is followed, so that a cycle or a joke costs a bounded walk.
-pub const SESSION_DEPTH_MAX: usize = 64;
+/// Most parents above a session. Each row lists them, and a deeper tree of agents is a loop that nobody stopped: its links are refused.
+pub const SESSION_DEPTH_MAX: usize = 256;
 
 /// Most sessions below one that are linked anew when it gets another parent. More would hold the log's row for long; they keep
 /// the lineage they have.

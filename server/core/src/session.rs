@@ -66,12 +66,18 @@ impl SessionKey {
             }
         }
         Ok(SessionKey {
-            vendor: vendor.into(),
+            vendor: normal_vendor(vendor).into(),
             installation: installation.into(),
             project: normal_project(project).into(),
             native_id: native_id.into(),
         })
     }
+}
+
+/// The one spelling of a vendor: lower case, as far as ASCII goes.
+#[must_use]
+pub fn normal_vendor(vendor: &str) -> String {
+    vendor.to_ascii_lowercase()
 }
 
 /// The one spelling of a project: an absolute path or a repository URL in NFC, without a slash at the end.
@@ -104,7 +110,7 @@ pub struct SessionFacts {
 }
 
 impl SessionFacts {
-    /// Takes over what `newer` says, keeps what it does not mention. The parent is left to the caller, who knows the tree.
+    /// Takes over what `newer` says, keeps what it does not mention, forgets what it says is empty. The parent is left to the caller, who knows the tree.
     pub fn merge(&mut self, newer: &SessionFacts) {
         let SessionFacts {
             title,
@@ -118,13 +124,15 @@ impl SessionFacts {
             (&mut self.project, project),
             (&mut self.vendor, vendor),
         ] {
-            if theirs.is_some() {
-                mine.clone_from(theirs);
+            if let Some(theirs) = theirs {
+                *mine = Some(theirs.clone()).filter(|theirs| !theirs.is_empty());
             }
         }
         for (name, value) in other {
-            match self.other.iter_mut().find(|(known, _)| known == name) {
-                Some((_, old)) => old.clone_from(value),
+            match self.other.iter().position(|(known, _)| known == name) {
+                Some(at) if value.is_empty() => drop(self.other.remove(at)),
+                Some(at) => self.other[at].1.clone_from(value),
+                None if value.is_empty() => {}
                 None => self.other.push((name.clone(), value.clone())),
             }
         }
@@ -234,13 +242,18 @@ impl Session {
         }
     }
 
-    /// Its facts with newer ones. Where it has a key, the vendor is the key's and stays.
+    /// Its facts with newer ones. Vendor and project stay once they are known: selectors go by them, and an event must be selected alike
+    /// while it is new and when it is history.
     #[must_use]
     pub fn with(&self, newer: &SessionFacts) -> SessionFacts {
         let mut merged = self.facts.clone();
         merged.merge(newer);
-        if let Some(key) = &self.key {
-            merged.vendor = Some(key.vendor.clone());
+        let key = self.key.as_ref();
+        if let Some(known) = key.map(|key| &key.vendor).or(self.facts.vendor.as_ref()) {
+            merged.vendor = Some(known.clone());
+        }
+        if let Some(known) = &self.facts.project {
+            merged.project = Some(known.clone());
         }
         merged
     }
@@ -322,7 +335,7 @@ mod tests {
             other: vec![("cwd".into(), "".into())],
             ..SessionFacts::default()
         });
-        assert_eq!(facts.title.as_deref(), Some(""));
-        assert_eq!(facts.other("cwd"), None);
+        assert_eq!((facts.title.as_deref(), facts.other("cwd")), (None, None));
+        assert_eq!(facts.other.len(), 1, "what was cleared leaves nothing behind");
     }
 }

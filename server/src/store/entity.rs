@@ -106,7 +106,6 @@ pub(super) mod session {
         pub title: Option<String>,
         pub project: Option<String>,
         pub vendor: Option<String>,
-        pub parent: Option<String>,
         /// All other facts, as a JSON array of pairs.
         pub facts: String,
         pub next_index: i64,

@@ -52,7 +52,8 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
                 title,
                 project,
                 vendor,
-                parent,
+                // What an event names; the row has the ancestors.
+                parent: _,
                 other,
             },
         next_index,
@@ -85,7 +86,6 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
         title: text(title),
         project: text(project),
         vendor: text(vendor),
-        parent: parent.map(|parent| parent_text(&parent)).transpose()?,
         facts: json(&facts)?,
         next_index: next_index.0.cast_signed(),
         opened_offset: opened_offset.0.cast_signed(),
@@ -98,7 +98,7 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
 
 /// The values of the statement that writes it, in its order.
 pub(super) fn push(values: &mut Vec<Value>, model: session::Model) {
-    values.extend::<[Value; 23]>([
+    values.extend::<[Value; 22]>([
         model.number.into(),
         model.log.into(),
         model.id.into(),
@@ -114,7 +114,6 @@ pub(super) fn push(values: &mut Vec<Value>, model: session::Model) {
         model.title.into(),
         model.project.into(),
         model.vendor.into(),
-        model.parent.into(),
         model.facts.into(),
         model.next_index.into(),
         model.opened_offset.into(),
@@ -143,7 +142,6 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
         title,
         project,
         vendor,
-        parent,
         facts,
         next_index,
         opened_offset,
@@ -179,7 +177,7 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
             title: title.map(Into::into),
             project: project.map(Into::into),
             vendor: vendor.map(Into::into),
-            parent: parent.as_deref().map(parent_of).transpose()?,
+            parent: None,
             other: other
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
@@ -215,31 +213,4 @@ fn json(value: &impl serde::Serialize) -> Result<String, Error> {
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| error::corrupt(error.to_string()))
-}
-
-/// One id, or the four parts of a native key, as a JSON array.
-fn parent_text(parent: &SessionRef) -> Result<String, Error> {
-    match parent {
-        SessionRef::Id(id) => json(&[id.as_str()]),
-        SessionRef::Key(SessionKey {
-            vendor,
-            installation,
-            project,
-            native_id,
-        }) => json(&[vendor, installation, project, native_id].map(|part| &**part)),
-    }
-}
-
-fn parent_of(text: &str) -> Result<SessionRef, Error> {
-    let parts: Vec<String> = parse(text)?;
-    match &*parts {
-        [one] => Ok(SessionRef::Id(id(one)?)),
-        [vendor, installation, project, native_id] => Ok(SessionRef::Key(SessionKey {
-            vendor: vendor.as_str().into(),
-            installation: installation.as_str().into(),
-            project: project.as_str().into(),
-            native_id: native_id.as_str().into(),
-        })),
-        _ => Err(error::corrupt("a session's parent")),
-    }
 }

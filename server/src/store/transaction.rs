@@ -195,6 +195,10 @@ async fn find_seqs(
         .and_where(Column::Seq.is_in(seqs.iter().map(|seq| seq.cast_signed())))
         .take();
     let found = connection.query_all(&select).await.map_err(error::of)?;
-    let seq = |row: &QueryResult| row.try_get_by_index::<i64>(0).map(i64::cast_unsigned).map_err(error::of);
+    let seq = |row: &QueryResult| {
+        row.try_get_by_index::<i64>(0)
+            .map(i64::cast_unsigned)
+            .map_err(error::of)
+    };
     found.iter().map(|row| Ok((seq(row)?, stored(row, 1)?))).collect()
 }

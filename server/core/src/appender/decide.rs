@@ -284,13 +284,28 @@ impl<'a> Decision<'a> {
                 metadata: Vec::new(),
             });
         }
+        let above = self.session(parent).map_or(0, |parent| parent.ancestors.len()) + 1;
+        let depth = above + own.map_or(0, |own| self.depth_below(own));
+        if depth > limits::SESSION_DEPTH_MAX {
+            let most = limits::SESSION_DEPTH_MAX;
+            return Err(Rejection {
+                refusal: Refusal::InvalidField,
+                message: format!(
+                    "this parent makes a tree of {depth} levels; name one higher up, at most {most} are kept"
+                ),
+                field: "parent_session".to_owned(),
+                metadata: vec![("depth", depth.to_string()), ("depth_max", most.to_string())],
+            });
+        }
         let parent = self.open_session(parent);
-        Ok(Some(
-            std::iter::once(parent.id)
-                .chain(parent.ancestors)
-                .take(limits::SESSION_DEPTH_MAX)
-                .collect(),
-        ))
+        Ok(Some(std::iter::once(parent.id).chain(parent.ancestors).collect()))
+    }
+
+    /// How many levels lie below a session.
+    fn depth_below(&self, own: &SessionId) -> usize {
+        let rows = self.changed.sessions.values().chain(self.base.sessions.values());
+        let depths = rows.filter_map(|row| row.ancestors.iter().position(|id| id == own));
+        depths.map(|depth| depth + 1).max().unwrap_or(0)
     }
 
     /// Whether a parent is the draft's session itself, under any of its names, or lies below it.
@@ -420,7 +435,7 @@ impl<'a> Decision<'a> {
             .filter_map(|row| {
                 let depth = row.ancestors.iter().position(|id| *id == session.id)?;
                 let kept = row.ancestors.iter().take(depth + 1);
-                let ancestors = kept.chain(above).take(limits::SESSION_DEPTH_MAX).cloned().collect();
+                let ancestors = kept.chain(above).cloned().collect();
                 Some(Session {
                     ancestors,
                     ..row.clone()

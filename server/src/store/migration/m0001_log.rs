@@ -184,7 +184,6 @@ fn sessions(dialect: Dialect) -> TableCreateStatement {
         .col(text_or_null(Column::Title))
         .col(text_or_null(Column::Project))
         .col(text_or_null(Column::Vendor))
-        .col(text_or_null(Column::Parent))
         .col(text(Column::Facts))
         .col(number(Column::NextIndex))
         .col(number(Column::OpenedOffset))

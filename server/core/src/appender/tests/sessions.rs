@@ -314,3 +314,34 @@ async fn a_creation_that_brings_a_key_to_a_session_without_one_is_refused() {
     let outcomes = rig.append(None, vec![created]).await.unwrap();
     assert_refused(&outcomes[0], Refusal::SessionConflict);
 }
+
+#[tokio::test]
+async fn a_tree_that_is_too_deep_and_a_cycle_at_its_end_are_refused() {
+    let rig = Rig::new().await;
+    let most = crate::limits::SESSION_DEPTH_MAX;
+    for level in 1..=most {
+        let child = opened(by_id(&format!("d{level}")), Some(by_id(&format!("d{}", level - 1))));
+        assert!(matches!(
+            rig.append(None, vec![append(child)]).await.unwrap()[0],
+            Outcome::Stored { .. }
+        ));
+    }
+    let deepest = format!("d{most}");
+    let deeper = opened(by_id("too-deep"), Some(by_id(&deepest)));
+    assert_refused(
+        &rig.append(None, vec![append(deeper)]).await.unwrap()[0],
+        Refusal::InvalidField,
+    );
+    let cycle = opened(by_id("d0"), Some(by_id(&deepest)));
+    assert_refused(
+        &rig.append(None, vec![append(cycle)]).await.unwrap()[0],
+        Refusal::InvalidField,
+    );
+    let lengthening = opened(by_id("d0"), Some(by_id("one-more")));
+    assert_refused(
+        &rig.append(None, vec![append(lengthening)]).await.unwrap()[0],
+        Refusal::InvalidField,
+    );
+    let row = row(&rig, &session(&deepest)).await;
+    assert_eq!((row.root().as_str(), row.ancestors.len()), ("d0", most));
+}
