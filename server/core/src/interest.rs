@@ -1,7 +1,7 @@
 //! What a subscriber wants.
 //!
-//! Believe this: [`Interests`] are canonical, so two subscribers who want the same have equal interests, equal hashes and therefore
-//! equal resume tokens, whatever order they wrote them in.
+//! Believe this: [`Interests`] are canonical, so two subscribers who want the same of the same sessions have equal interests, equal
+//! hashes and therefore equal resume tokens, whatever order they wrote them in and however they spelled "all families".
 
 pub mod index;
 
@@ -79,6 +79,24 @@ impl Interest {
         self.detail.families().and(self.families)
     }
 
+    /// The same wish, with only those families that its detail has; all that it has are [`Families::ALL`], however they were listed.
+    fn canonical(self) -> Interest {
+        let has = self.detail.families();
+        let listed = Family::ALL
+            .into_iter()
+            .filter(|family| has.contain(*family) && self.families.contain(*family));
+        let families: Families = listed.collect();
+        let all = Family::ALL.into_iter().filter(|family| has.contain(*family));
+        Interest {
+            families: if families == all.collect() {
+                Families::ALL
+            } else {
+                families
+            },
+            ..self
+        }
+    }
+
     /// Whether this interest looks at the session at all.
     #[must_use]
     pub fn selects(&self, routing: &Routing) -> bool {
@@ -112,13 +130,14 @@ impl Interests {
     ///
     /// # Errors
     /// When there are none, or more than [`limits::INTERESTS_MAX`].
-    pub fn new(mut interests: Vec<Interest>) -> Result<Interests, Error> {
+    pub fn new(interests: Vec<Interest>) -> Result<Interests, Error> {
         if interests.is_empty() {
             return Err(Error::None);
         }
         if interests.len() > limits::INTERESTS_MAX {
             return Err(Error::TooMany(interests.len()));
         }
+        let mut interests: Vec<_> = interests.into_iter().map(Interest::canonical).collect();
         interests.sort();
         interests.dedup();
         Ok(Interests(interests.into()))
@@ -141,7 +160,7 @@ impl Interests {
     #[must_use]
     pub fn want_deltas(&self, routing: &Routing, family: Family) -> bool {
         self.0.iter().any(|interest| {
-            interest.detail == Detail::Live && interest.families.contain(family) && interest.selects(routing)
+            interest.detail == Detail::Live && interest.wanted().contain(family) && interest.selects(routing)
         })
     }
 
@@ -209,6 +228,7 @@ impl<'a> IntoIterator for &'a Interests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::only;
 
     fn routing(session: &str, project: &str, ancestors: &[&str]) -> Routing {
         Routing {
@@ -257,6 +277,75 @@ mod tests {
         let tools = Interests::new(vec![tools]).unwrap();
         assert!(tools.want(&any, Family::Tool) && !tools.want(&any, Family::Message));
         assert!(!tools.want_deltas(&any, Family::Message));
+    }
+
+    fn filtered(detail: Detail, families: impl IntoIterator<Item = Family>) -> Interests {
+        let families = families.into_iter().collect();
+        Interests::new(vec![Interest {
+            families,
+            ..Interest::new(Selector::All, detail)
+        }])
+        .unwrap()
+    }
+
+    #[test]
+    fn one_wish_is_one_whatever_families_it_lists() {
+        let summary = [Family::Command, Family::Session, Family::Attention, Family::Ask];
+        for detail in [Detail::Summary, Detail::Content, Detail::Live] {
+            let all = interest(Selector::All, detail);
+            assert_eq!(filtered(detail, Family::ALL), all, "{detail:?}");
+            assert_eq!(filtered(detail, Family::ALL).hash(), all.hash());
+        }
+        let plain = interest(Selector::All, Detail::Summary);
+        assert_eq!(filtered(Detail::Summary, summary).hash(), plain.hash());
+        let more = summary.into_iter().chain([Family::Message]);
+        assert_eq!(
+            filtered(Detail::Summary, more).hash(),
+            plain.hash(),
+            "there are none at SUMMARY"
+        );
+        let asks = filtered(Detail::Summary, [Family::Ask]);
+        assert_eq!(
+            filtered(Detail::Summary, [Family::Ask, Family::Tool]).hash(),
+            asks.hash()
+        );
+        let twice = [Interest::new(Selector::All, Detail::Summary), plain.0[0].clone()];
+        assert_eq!(Interests::new(twice.into()).unwrap().iter().len(), 1);
+    }
+
+    #[test]
+    fn different_wishes_stay_different() {
+        let all_but_one = || Family::ALL.into_iter().filter(|family| *family != Family::Vendor);
+        let different = [
+            interest(Selector::All, Detail::Summary),
+            interest(Selector::All, Detail::Content),
+            interest(Selector::All, Detail::Live),
+            interest(only("s"), Detail::Live),
+            interest(Selector::Subtree(SessionId::parse("s").unwrap()), Detail::Live),
+            filtered(Detail::Summary, [Family::Ask]),
+            filtered(Detail::Content, [Family::Ask]),
+            filtered(Detail::Summary, [Family::Session, Family::Ask, Family::Attention]),
+            filtered(Detail::Summary, [Family::Message]),
+            filtered(
+                Detail::Content,
+                [Family::Session, Family::Ask, Family::Attention, Family::Command],
+            ),
+            filtered(Detail::Content, all_but_one()),
+            filtered(Detail::Live, all_but_one()),
+        ];
+        let hashes: std::collections::HashSet<_> = different.iter().map(Interests::hash).collect();
+        assert_eq!(hashes.len(), different.len());
+    }
+
+    #[test]
+    fn deltas_respect_the_families_that_were_listed() {
+        let any = routing("s", "", &[]);
+        let every = filtered(Detail::Live, Family::ALL);
+        let tools = filtered(Detail::Live, [Family::Tool]);
+        for family in [Family::Message, Family::Reasoning, Family::Tool] {
+            assert!(every.want_deltas(&any, family));
+            assert_eq!(tools.want_deltas(&any, family), family == Family::Tool);
+        }
     }
 
     #[test]
