@@ -4,9 +4,14 @@
 
 pub mod status;
 pub mod encode;
+pub mod fault;
 pub mod session;
+pub mod facts;
 pub mod interest;
 pub mod draft;
+pub mod results;
+pub mod writers;
+pub mod sessions;
 pub mod page_token;
 pub mod frame;
 pub mod session_events;
@@ -21,7 +26,6 @@ use std::time::Duration;
 
 use bellboard_core::access::Scope;
 use bellboard_core::hub::Hub;
-use bellboard_core::id::SessionId;
 use bellboard_core::log::Log;
 use bellboard_proto::hub::v1::attention_service_server::AttentionServiceServer;
 use bellboard_proto::hub::v1::command_service_server::CommandServiceServer;
@@ -31,7 +35,6 @@ use tonic::service::Routes;
 use tonic::{Request, Status};
 
 use crate::auth::Credential;
-use crate::wire::session::Fault;
 
 /// What all services share.
 #[derive(Debug)]
@@ -87,19 +90,4 @@ fn credential<T>(request: &Request<T>) -> Result<Arc<Credential>, Status> {
             &[],
         )
     })
-}
-
-/// A field at fault, as a whole call's answer.
-impl From<Fault> for Status {
-    fn from(fault: Fault) -> Status {
-        status::invalid(&fault.field, fault.problem)
-    }
-}
-
-/// NOT_FOUND for a session of this name.
-fn no_session(id: Option<&SessionId>) -> Status {
-    use bellboard_proto::v1::ErrorReason::SessionNotFound;
-    let id = id.map(ToString::to_string).unwrap_or_default();
-    let message = format!("session {id:?} does not exist; list the sessions there are with ListSessions");
-    status::status(tonic::Code::NotFound, SessionNotFound, message, &[("session_id", id)])
 }

@@ -2731,7 +2731,8 @@ impl ::prost::Name for SessionFacts {
         "/bellboard.v1.SessionFacts".into()
     }
 }
-/// How a session's agent is set up, and what it offers to choose from.
+/// How a session's agent is set up, and what it offers to choose from. It is kept whole in the session's row, so it has at
+/// most 60 KiB as encoded; a longer one is refused. Shorten `available_models` and `available_commands` first.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionConfig {
     /// The model in use.
@@ -2792,7 +2793,8 @@ impl ::prost::Name for ConfigOption {
         "/bellboard.v1.ConfigOption".into()
     }
 }
-/// What a session's agent can do. A capability that is not told is absent; nothing is silently downgraded.
+/// What a session's agent can do. A capability that is not told is absent; nothing is silently downgraded. It is kept whole
+/// in the session's row, so it has at most 4 KiB as encoded; a longer one is refused.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionCapabilities {
     /// Takes prompts.

@@ -3,12 +3,13 @@
 //! Believe this: payload bytes are copied, never re-encoded. The event is decoded to be understood, but what goes on is the slice of
 //! the request that holds the payload, unknown fields within it included.
 
+mod meaning;
+
 use bellboard_core::appender::{Append, Condition, DeltaDraft, Refusal, Rejection};
-use bellboard_core::event::{DedupeKey, Draft, Family, ItemKey, ItemStep, Kind, Raw, SessionStep};
+use bellboard_core::event::{DedupeKey, Draft, Family, ItemKey, Kind, Raw, SessionStep};
 use bellboard_core::id::{EventId, WriterId};
 use bellboard_core::limits;
 use bellboard_core::offset::Time;
-use bellboard_core::session::{SessionFacts, SessionKey};
 use bellboard_core::window::deltas::Channel;
 use bellboard_proto::hub::v1 as hub;
 use bellboard_proto::v1::{self, delta::Fragment, event::Payload};
@@ -16,8 +17,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
+use crate::wire::draft::meaning::meaning;
 use crate::wire::encode::timestamp;
-use crate::wire::session::{Fault, Mask, kept_whole, parse_facts, parse_key, parse_ref};
+use crate::wire::fault::Fault;
+use crate::wire::session::parse_ref;
 
 /// Longest name that a vendor gives to a turn, an item or an ask, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -47,25 +50,20 @@ fn draft(append: &hub::EventAppend, writer: Option<&WriterId>, now: Time) -> Res
         raw,
     } = append;
     if bytes.is_empty() {
-        return Err(rejection(
-            Refusal::PayloadMissing,
-            "event",
-            "is missing; give an event with a payload",
-        ));
+        let fault = Fault::new("event", "is missing; give an event with a payload");
+        return Err(fault.refused(Refusal::PayloadMissing));
     }
     if bytes.len() > limits::EVENT_BYTES_MAX {
-        let problem = format!("has {} bytes; give at most {}", bytes.len(), limits::EVENT_BYTES_MAX);
-        return Err(rejection(Refusal::TooLarge, "event", &problem));
+        return Err(Fault::bytes("event", bytes.len(), limits::EVENT_BYTES_MAX).refused(Refusal::TooLarge));
     }
-    let event = v1::Event::decode(bytes.clone())
-        .map_err(|error| rejection(Refusal::InvalidField, "event", &format!("cannot be read: {error}")))?;
+    let event = v1::Event::decode(bytes.clone()).map_err(unreadable)?;
     let (tag, payload_bytes) = payload(bytes)?;
     let kind = known(tag, event.payload.as_ref())?;
     let family = writable(kind)?;
     let session = parse_ref("session", session.as_ref())?;
     let event_id = match event.event_id.as_str() {
         "" => EventId::random(),
-        id => EventId::parse(id).map_err(|error| Fault::new("event.event_id", error))?,
+        id => EventId::parse(id).map_err(|error| Fault::id("event.event_id", &error))?,
     };
     let without_writer = writer.is_none();
     if without_writer && *seq != 0 {
@@ -119,9 +117,8 @@ pub fn written(payload: Payload, now: Time) -> Result<Written, Fault> {
         ..v1::Event::default()
     };
     let bytes = Bytes::from(event.encode_to_vec());
-    let fault = |rejection: Rejection| Fault::new(rejection.field, rejection.message);
-    let (tag, _) = self::payload(&bytes).map_err(fault)?;
-    let kind = known(tag, event.payload.as_ref()).map_err(fault)?;
+    let (tag, _) = self::payload(&bytes)?;
+    let kind = known(tag, event.payload.as_ref())?;
     let family = kind.family().ok_or_else(|| Fault::new("payload", "is of no family"))?;
     Ok(Written {
         kind,
@@ -166,7 +163,6 @@ pub fn delta(append: &hub::DeltaAppend) -> Option<DeltaDraft> {
 
 /// The number of the payload's field, and its bytes as they were sent.
 fn payload(event: &Bytes) -> Result<(u32, Bytes), Rejection> {
-    let unreadable = |error| rejection(Refusal::InvalidField, "event", &format!("cannot be read: {error}"));
     let mut rest = event.clone();
     let mut found: Option<u32> = None;
     let mut bytes = BytesMut::new();
@@ -178,16 +174,12 @@ fn payload(event: &Bytes) -> Result<(u32, Bytes), Rejection> {
             continue;
         }
         if found.is_some_and(|other| other != tag) {
-            return Err(rejection(
-                Refusal::InvalidField,
-                "event.payload",
-                "is given twice, by different fields; give one",
-            ));
+            return Err(Fault::new("event.payload", "is given twice, by different fields; give one").into());
         }
         found = Some(tag);
         bytes.put_slice(&before[..before.len() - rest.len()]);
     }
-    let missing = || rejection(Refusal::PayloadMissing, "event.payload", "is missing; give one");
+    let missing = || Fault::new("event.payload", "is missing; give one").refused(Refusal::PayloadMissing);
     Ok((found.ok_or_else(missing)?, bytes.freeze()))
 }
 
@@ -196,7 +188,8 @@ fn known(tag: u32, payload: Option<&Payload>) -> Result<Kind, Rejection> {
     let kind = payload.and_then(|_| u16::try_from(tag).ok()).map(Kind);
     kind.ok_or_else(|| {
         let problem = format!("is field {tag}, which this hub does not know; send it as vendor_raw");
-        rejection(Refusal::PayloadUnknown, "event.payload", &problem)
+        let fault = Fault::new("event.payload", problem).with("payload_field", tag);
+        fault.refused(Refusal::PayloadUnknown)
     })
 }
 
@@ -204,11 +197,8 @@ fn known(tag: u32, payload: Option<&Payload>) -> Result<Kind, Rejection> {
 fn writable(kind: Kind) -> Result<Family, Rejection> {
     // `redacted` (16), `session_state_changed`, `connector_lost`, `ask_answering` and `ask_unconfirmed` are the hub's own.
     let reserved = || {
-        rejection(
-            Refusal::PayloadReserved,
-            "event.payload",
-            "is of a kind that only the hub writes",
-        )
+        let fault = Fault::new("event.payload", "is of a kind that only the hub writes");
+        fault.refused(Refusal::PayloadReserved)
     };
     match (kind.family(), kind.0) {
         (None, _) | (_, 30 | 42 | 102 | 107) | (Some(Family::Attention | Family::Command), _) => Err(reserved()),
@@ -225,130 +215,14 @@ fn check_names(event: &v1::Event, dedupe_key: &str) -> Result<(), Fault> {
     ];
     for (field, name) in names {
         if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            return Err(Fault::new(
-                field,
-                format!("has a control character or more than {NAME_BYTES_MAX} bytes"),
-            ));
+            let problem = format!("has a control character or more than {NAME_BYTES_MAX} bytes");
+            return Err(Fault::new(field, problem).with("limit", NAME_BYTES_MAX));
         }
     }
     if dedupe_key.len() > DEDUPE_BYTES_MAX {
-        return Err(Fault::new(
-            "dedupe_key",
-            format!("has {} bytes; give at most {DEDUPE_BYTES_MAX}", dedupe_key.len()),
-        ));
+        return Err(Fault::bytes("dedupe_key", dedupe_key.len(), DEDUPE_BYTES_MAX));
     }
     Ok(())
-}
-
-/// What the hub understands of a payload.
-#[derive(Default)]
-struct Meaning {
-    item_step: Option<ItemStep>,
-    session_step: SessionStep,
-    opens: Option<SessionKey>,
-}
-
-fn meaning(payload: Option<&Payload>) -> Result<Meaning, Fault> {
-    let item = |step| {
-        Ok(Meaning {
-            item_step: Some(step),
-            ..Meaning::default()
-        })
-    };
-    let session = |session_step| {
-        Ok(Meaning {
-            session_step,
-            ..Meaning::default()
-        })
-    };
-    match payload {
-        Some(Payload::MessageStarted(_) | Payload::ReasoningStarted(_) | Payload::ToolStarted(_)) => {
-            item(ItemStep::Started)
-        }
-        Some(Payload::MessageCompleted(_) | Payload::ReasoningCompleted(_) | Payload::ToolCompleted(_)) => {
-            item(ItemStep::Completed)
-        }
-        Some(Payload::SessionOpened(opened)) => {
-            let opens = opened
-                .key
-                .as_ref()
-                .map(|key| parse_key("event.session_opened.key", key))
-                .transpose()?;
-            Ok(Meaning {
-                session_step: SessionStep::Opened(Box::new(opening(opened)?)),
-                opens,
-                item_step: None,
-            })
-        }
-        Some(Payload::SessionUpdated(updated)) => session(SessionStep::Changed(Box::new(changes(updated)?))),
-        Some(Payload::SessionConfigChanged(changed)) => {
-            let other = [
-                kept_whole("config", changed.config.as_ref()),
-                kept_whole("capabilities", changed.capabilities.as_ref()),
-            ];
-            let facts = SessionFacts {
-                other: other.into_iter().flatten().collect(),
-                ..SessionFacts::default()
-            };
-            session(SessionStep::Changed(Box::new(facts)))
-        }
-        Some(Payload::SessionAliased(aliased)) => {
-            session(SessionStep::Renewed((aliased.life > 0).then_some(aliased.life)))
-        }
-        Some(Payload::SessionClosed(_)) => session(SessionStep::Closed),
-        Some(Payload::SessionArchived(_)) => session(SessionStep::Archived),
-        Some(Payload::SessionUnarchived(_)) => session(SessionStep::Unarchived),
-        _ => Ok(Meaning::default()),
-    }
-}
-
-fn opening(opened: &v1::SessionOpened) -> Result<SessionFacts, Fault> {
-    let v1::SessionOpened {
-        key: _,
-        facts,
-        config,
-        capabilities,
-        origin: _,
-        forked_from_session_id: _,
-        parent_session,
-    } = opened;
-    let facts = facts
-        .as_ref()
-        .map(|facts| parse_facts("event.session_opened.facts", facts, &Mask::Populated))
-        .transpose()?;
-    let mut facts = facts.unwrap_or_default();
-    facts.other.extend(
-        [
-            kept_whole("config", config.as_ref()),
-            kept_whole("capabilities", capabilities.as_ref()),
-        ]
-        .into_iter()
-        .flatten(),
-    );
-    if parent_session.is_some() {
-        facts.parent = Some(parse_ref(
-            "event.session_opened.parent_session",
-            parent_session.as_ref(),
-        )?);
-    }
-    Ok(facts)
-}
-
-fn changes(updated: &v1::SessionUpdated) -> Result<SessionFacts, Fault> {
-    let v1::SessionUpdated {
-        facts,
-        update_mask,
-        parent_session,
-    } = updated;
-    let mask = Mask::parse("event.session_updated.update_mask", "", update_mask.as_ref())?;
-    let mut facts = parse_facts("event.session_updated.facts", &facts.clone().unwrap_or_default(), &mask)?;
-    if parent_session.is_some() {
-        facts.parent = Some(parse_ref(
-            "event.session_updated.parent_session",
-            parent_session.as_ref(),
-        )?);
-    }
-    Ok(facts)
 }
 
 /// The writer's part of the stored bytes: the envelope fields that are its own, then the payload as it was sent.
@@ -387,15 +261,10 @@ fn body(event: v1::Event, writer: Option<&WriterId>, now: Time, payload: &Bytes)
 fn raw_content(raw: Option<&v1::RawContent>) -> Result<Option<Raw>, Rejection> {
     let Some(raw) = raw else { return Ok(None) };
     if raw.content.len() > limits::RAW_BYTES_MAX {
-        let problem = format!(
-            "has {} bytes; give at most {}",
-            raw.content.len(),
-            limits::RAW_BYTES_MAX
-        );
-        return Err(rejection(Refusal::TooLarge, "raw.content", &problem));
+        return Err(Fault::bytes("raw.content", raw.content.len(), limits::RAW_BYTES_MAX).refused(Refusal::TooLarge));
     }
     if raw.media_type.len() > NAME_BYTES_MAX {
-        return Err(Fault::new("raw.media_type", format!("has more than {NAME_BYTES_MAX} bytes")).into());
+        return Err(Fault::bytes("raw.media_type", raw.media_type.len(), NAME_BYTES_MAX).into());
     }
     Ok(Some(Raw {
         media_type: raw.media_type.as_str().into(),
@@ -403,19 +272,8 @@ fn raw_content(raw: Option<&v1::RawContent>) -> Result<Option<Raw>, Rejection> {
     }))
 }
 
-fn rejection(refusal: Refusal, field: &str, problem: &str) -> Rejection {
-    Rejection {
-        refusal,
-        message: format!("{field} {problem}"),
-        field: field.to_owned(),
-        metadata: Vec::new(),
-    }
-}
-
-impl From<Fault> for Rejection {
-    fn from(fault: Fault) -> Rejection {
-        rejection(Refusal::InvalidField, &fault.field, &fault.problem)
-    }
+fn unreadable(error: prost::DecodeError) -> Fault {
+    Fault::new("event", format!("cannot be read: {error}")).with("cause", error)
 }
 
 #[cfg(test)]

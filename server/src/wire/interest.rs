@@ -5,7 +5,8 @@ use bellboard_core::interest::{Detail, Interest, Interests, Selector};
 use bellboard_core::session::normal_project;
 use bellboard_proto::v1::{self, interest::Selector as Sent};
 
-use crate::wire::session::{Fault, parse_id};
+use crate::wire::fault::Fault;
+use crate::wire::session::parse_id;
 
 /// Reads interests into their canonical form.
 ///
@@ -16,7 +17,7 @@ pub fn parse(interests: &[v1::Interest]) -> Result<Interests, Fault> {
         .iter()
         .enumerate()
         .map(|(at, interest)| parse_one(&format!("interests[{at}]"), interest));
-    Interests::new(parsed.collect::<Result<_, _>>()?).map_err(|error| Fault::new("interests", error))
+    Interests::new(parsed.collect::<Result<_, _>>()?).map_err(|error| Fault::interests(&error))
 }
 
 fn parse_one(field: &str, interest: &v1::Interest) -> Result<Interest, Fault> {
@@ -59,10 +60,8 @@ fn parse_one(field: &str, interest: &v1::Interest) -> Result<Interest, Fault> {
     };
     let families = families.iter().map(|number| {
         Family::of_number(*number).ok_or_else(|| {
-            Fault::new(
-                format!("{field}.families"),
-                format!("has {number}, which is no family of this version"),
-            )
+            let problem = format!("has {number}, which is no family of this version");
+            Fault::new(format!("{field}.families"), problem).with("family", number)
         })
     });
     let families: Families = match families.len() {

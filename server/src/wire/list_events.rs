@@ -13,10 +13,10 @@ use bellboard_proto::hub::v1 as hub;
 use bellboard_proto::v1;
 use tonic::Status;
 
+use crate::wire::fault::Fault;
 use crate::wire::frame::event_raw;
 use crate::wire::interest;
 use crate::wire::page_token::{PAGE_BYTES_MAX, PageToken, page_len, request_hash};
-use crate::wire::session::Fault;
 use crate::wire::status::stored;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl List {
         } = request;
         let interests = match interests.as_slice() {
             [] => Interests::new(vec![Interest::new(Selector::All, Detail::Content)])
-                .map_err(|error| Fault::new("interests", error))?,
+                .map_err(|error| Fault::interests(&error))?,
             some => interest::parse(some)?,
         };
         let order = match v1::EventOrder::try_from(order) {

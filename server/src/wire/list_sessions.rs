@@ -11,8 +11,9 @@ use bellboard_proto::v1;
 use prost::Message;
 use tonic::Status;
 
+use crate::wire::fault::Fault;
 use crate::wire::page_token::{PAGE_BYTES_MAX, PageToken, page_len, request_hash};
-use crate::wire::session::{Fault, parse_id, row};
+use crate::wire::session::{parse_id, row};
 use crate::wire::status::stored;
 
 /// A ListSessions, understood.

@@ -11,7 +11,7 @@ use bellboard_proto::v1::ErrorReason;
 use sha2::{Digest, Sha256};
 use tonic::{Code, Status};
 
-use crate::wire::session::Fault;
+use crate::wire::fault::Fault;
 use crate::wire::status::status;
 
 const VERSION: u8 = 1;
@@ -94,10 +94,10 @@ pub fn page_len(page_size: i32) -> Result<usize, Fault> {
     match usize::try_from(page_size) {
         Ok(0) => Ok(limits::PAGE_SIZE_DEFAULT),
         Ok(size) => Ok(size.min(limits::PAGE_SIZE_MAX)),
-        Err(_) => Err(Fault::new(
-            "page_size",
-            format!("is negative; give 0 to {}", limits::PAGE_SIZE_MAX),
-        )),
+        Err(_) => {
+            let problem = format!("is negative; give 0 to {}", limits::PAGE_SIZE_MAX);
+            Err(Fault::new("page_size", problem).with("limit", limits::PAGE_SIZE_MAX))
+        }
     }
 }
 

@@ -19,10 +19,11 @@ use futures_util::{FutureExt, Stream, stream};
 use tokio::sync::oneshot::error::TryRecvError;
 use tonic::{Code, Status, Streaming};
 
+use crate::wire::fault::Fault;
 use crate::wire::frame::closing;
-use crate::wire::session::Fault;
-use crate::wire::session_events::{claim, event_id, lease, result};
+use crate::wire::results::{Name, names, results};
 use crate::wire::status::{appended, status, unread};
+use crate::wire::writers::{lease, named_claim};
 use crate::wire::{Authorized, State, draft};
 
 /// A writer's stream.
@@ -51,8 +52,7 @@ enum Phase {
 /// Appends that were queued and not yet answered.
 struct Awaited {
     pending: Pending<Vec<Outcome>>,
-    /// Seq and event id of each.
-    names: Vec<(u64, String)>,
+    names: Vec<Name>,
     bytes: usize,
 }
 
@@ -164,8 +164,7 @@ impl Publish {
             ));
         };
         let v1::PublishOpen { writer_id, fence } = open;
-        let claim =
-            claim(&writer_id, fence)?.ok_or_else(|| Fault::new("open.writer_id", "is empty; name the writer"))?;
+        let claim = named_claim("open.writer_id", &writer_id, fence)?;
         let log = self.allowed.log.clone();
         let grant = self
             .state
@@ -197,12 +196,7 @@ impl Publish {
             }
         };
         if batch.entries.len() > limits::APPEND_EVENTS_MAX {
-            let problem = format!(
-                "has {} entries; give at most {}",
-                batch.entries.len(),
-                limits::APPEND_EVENTS_MAX
-            );
-            return Err(Fault::new("batch.entries", problem).into());
+            return Err(Fault::entries("batch.entries", batch.entries.len(), 0, limits::APPEND_EVENTS_MAX).into());
         }
         // Runs of events and runs of deltas are queued in the order in which they came.
         let (mut appends, mut deltas) = (Appends::default(), Vec::new());
@@ -235,7 +229,7 @@ impl Publish {
         if drafts.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = drafts.iter().map(|append| (append.seq, event_id(append))).collect();
+        let names = names(&drafts);
         let log = self.allowed.log.clone();
         let pending = self.state.hub.appender().append(log, self.claim.clone(), drafts).await;
         let pending = pending.map_err(|error| appended(&error))?;
@@ -259,19 +253,13 @@ impl Publish {
 
     /// The results of the oldest appends, and of those after them that are ready too.
     fn acknowledge(&mut self, outcomes: Vec<Outcome>) -> Answer {
-        let mut results = Vec::new();
+        let mut acknowledged = Vec::new();
         let mut ready = Some(outcomes);
         while let Some(outcomes) = ready.take() {
             let Some(front) = self.awaited.pop_front() else { break };
             self.unacknowledged.0 -= front.names.len();
             self.unacknowledged.1 -= front.bytes;
-            results.extend(
-                front
-                    .names
-                    .into_iter()
-                    .zip(outcomes)
-                    .map(|((seq, id), outcome)| result(seq, id, outcome)),
-            );
+            acknowledged.extend(results(front.names, outcomes));
             // An error of the next one is left in place: it ends the stream on the next turn.
             ready = match self.awaited.front_mut().map(|front| front.pending.try_recv()) {
                 Some(Ok(Ok(outcomes))) => Some(outcomes),
@@ -287,7 +275,7 @@ impl Publish {
                 Some(Err(TryRecvError::Empty)) | None => None,
             };
         }
-        Answer::Acknowledged(v1::PublishAcknowledged { results })
+        Answer::Acknowledged(v1::PublishAcknowledged { results: acknowledged })
     }
 
     /// Puts an error that was taken out of its channel back at the front.

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use bellboard_core::access::Denied;
-use bellboard_core::appender::{self, Refusal};
-use bellboard_core::{id, store, subscription};
+use bellboard_core::appender::{self, Refusal, Rejection};
+use bellboard_core::event::SessionRef;
+use bellboard_core::{store, subscription};
 use bellboard_proto::google::rpc::{
     BadRequest, ErrorInfo, RetryInfo, Status as RpcStatus, bad_request::FieldViolation,
 };
@@ -16,6 +17,8 @@ use bellboard_proto::{ERROR_DOMAIN, reason_name};
 use prost::{Message, Name};
 use tonic::body::Body;
 use tonic::{Code, Status};
+
+use crate::wire::fault::Fault;
 
 /// Largest request message, in bytes: gRPC's own default, which every client can send.
 pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -29,18 +32,59 @@ pub fn status(code: Code, reason: ErrorReason, message: impl Into<String>, metad
     Answer::new(code, reason, message, metadata).into()
 }
 
-/// INVALID_ARGUMENT for one field. `problem` is worded to follow the field's name.
+/// INVALID_ARGUMENT for one field.
 #[must_use]
-pub fn invalid(field: &str, problem: impl std::fmt::Display) -> Status {
+pub fn invalid(fault: Fault) -> Status {
+    let Fault {
+        field,
+        problem,
+        mut metadata,
+    } = fault;
+    metadata.push(("field", field.clone()));
     let message = format!("{field} {problem}");
-    let mut answer = Answer::new(
-        Code::InvalidArgument,
-        ErrorReason::InvalidField,
-        message,
-        &[("field", field.to_owned())],
-    );
-    answer.field = Some((field.to_owned(), problem.to_string()));
+    let mut answer = Answer::new(Code::InvalidArgument, ErrorReason::InvalidField, message, &metadata);
+    answer.field = Some((field, problem));
     answer.into()
+}
+
+/// NOT_FOUND for a session of this name.
+#[must_use]
+pub fn no_session(name: &SessionRef) -> Status {
+    let (message, metadata) = match name {
+        SessionRef::Id(id) => (
+            format!(
+                "session {:?} does not exist; list the sessions there are with ListSessions",
+                id.as_str()
+            ),
+            vec![("session_id", id.to_string())],
+        ),
+        SessionRef::Key(_) => (
+            "no session has this key; list the sessions there are with ListSessions".to_owned(),
+            Vec::new(),
+        ),
+    };
+    status(Code::NotFound, ErrorReason::SessionNotFound, message, &metadata)
+}
+
+/// A rejected append as the answer to a whole call, where the call is that append.
+#[must_use]
+pub fn rejected(rejection: Rejection) -> Status {
+    let code = match rejection.refusal {
+        Refusal::SessionConflict => Code::AlreadyExists,
+        Refusal::Internal => Code::Internal,
+        Refusal::InvalidField
+        | Refusal::PayloadUnknown
+        | Refusal::PayloadMissing
+        | Refusal::PayloadReserved
+        | Refusal::TooLarge
+        | Refusal::SeqGap => return invalid(rejection.into()),
+    };
+    let reason = refused(rejection.refusal);
+    let mut metadata = rejection.metadata;
+    if !rejection.field.is_empty() {
+        metadata.push(("field", rejection.field));
+    }
+    status(code, reason, rejection.message, &metadata)
 }
 
 /// UNIMPLEMENTED, for what this version of the hub does not do yet.
@@ -71,7 +115,9 @@ pub fn unread(answer: &Status) -> Option<Status> {
         return Some(status(Code::ResourceExhausted, reason, message, &metadata));
     }
     if answer.code() == Code::Internal {
-        return Some(invalid("request", format!("cannot be read: {}", answer.message())));
+        let cause = answer.message();
+        let fault = Fault::new("request", format!("cannot be read: {cause}")).with("cause", cause);
+        return Some(invalid(fault));
     }
     (answer.code() == Code::Unimplemented).then(|| unbuilt("this method"))
 }
@@ -95,12 +141,6 @@ pub fn denied(denied: Denied) -> Status {
         denied.to_string(),
         &metadata,
     )
-}
-
-/// INVALID_ARGUMENT for an id that is none.
-#[must_use]
-pub fn bad_id(field: &str, error: &id::Error) -> Status {
-    invalid(field, error)
 }
 
 /// What a store's failure means to a caller.
@@ -272,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_status_has_one_reason_and_names_its_field() {
-        let status = invalid("page_size", "is negative; give 0 to 1000");
+        let status = invalid(Fault::new("page_size", "is negative; give 0 to 1000").with("limit", 1000));
         assert_eq!(status.message(), "page_size is negative; give 0 to 1000");
         let rpc = RpcStatus::decode(status.details()).unwrap();
         assert_eq!(rpc.code, Code::InvalidArgument as i32);
@@ -286,6 +326,10 @@ mod tests {
         assert_eq!(
             (info.reason.as_str(), info.domain.as_str()),
             ("INVALID_FIELD", "bellboard.dev")
+        );
+        assert_eq!(
+            (&info.metadata["field"][..], &info.metadata["limit"][..]),
+            ("page_size", "1000")
         );
         assert!(rpc.details.iter().any(|any| any.type_url == BadRequest::type_url()));
     }

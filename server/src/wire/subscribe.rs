@@ -19,7 +19,7 @@ use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use uuid::Uuid;
 
-use crate::wire::session::Fault;
+use crate::wire::fault::Fault;
 use crate::wire::status::{status, subscribed, unbuilt};
 use crate::wire::{State, frame, interest};
 
@@ -162,10 +162,7 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
         ));
     }
     if client_id.len() > limits::ID_BYTES_MAX {
-        return Err(Fault::new(
-            "client_id",
-            format!("has more than {} characters", limits::ID_BYTES_MAX),
-        ));
+        return Err(Fault::bytes("client_id", client_id.len(), limits::ID_BYTES_MAX));
     }
     let heartbeat = duration("heartbeat_interval", heartbeat_interval)?.unwrap_or(state.heartbeat);
     Ok(Wanted {
@@ -208,10 +205,8 @@ fn parse_start(start: Option<SentStart>) -> Result<Start, Fault> {
             Start::Last(count)
         }
         Some(SentStart::FromLast(_)) => {
-            return Err(Fault::new(
-                "from_last.count",
-                format!("is out of range; give 1 to {}", limits::FROM_LAST_MAX),
-            ));
+            let problem = format!("is out of range; give 1 to {}", limits::FROM_LAST_MAX);
+            return Err(Fault::new("from_last.count", problem).with("limit", limits::FROM_LAST_MAX));
         }
     })
 }
