@@ -18,6 +18,8 @@ mod kill;
 mod durability;
 mod every_frame;
 mod hostile;
+mod limits;
+mod permission;
 mod sdk;
 mod interop;
 mod opencode;
