@@ -9,9 +9,20 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statem
 /// Empties the logs, and keeps the keys: a log is recreated when it is next opened.
 pub async fn forget_logs(data: &Path) {
     let database = open(data).await;
-    for table in ["raws", "dedupes", "events", "session_ancestors", "sessions", "writers", "logs"] {
+    for table in [
+        "raws",
+        "dedupes",
+        "events",
+        "session_ancestors",
+        "sessions",
+        "writers",
+        "logs",
+    ] {
         let statement = format!("DELETE FROM {table}");
-        database.execute_unprepared(&statement).await.expect("a table of the hub");
+        database
+            .execute_unprepared(&statement)
+            .await
+            .expect("a table of the hub");
     }
     database.close().await.expect("the database closes");
 }
@@ -29,7 +40,10 @@ pub async fn verify_links(data: &Path) -> u64 {
         let key = LinkKey::new(&secret.try_into().expect("32 bytes"));
         let mut link = key.genesis(Epoch(number("epoch")));
         let first = number("key") << 44;
-        let places = format!("WHERE place >= {first} AND place < {} ORDER BY place", first + (1 << 44));
+        let places = format!(
+            "WHERE place >= {first} AND place < {} ORDER BY place",
+            first + (1 << 44)
+        );
         let mut next = first;
         for event in rows(&database, &format!("SELECT place, link, stored FROM events {places}")).await {
             let place = event.try_get::<i64>("", "place").expect("a place").cast_unsigned();
@@ -40,7 +54,11 @@ pub async fn verify_links(data: &Path) -> u64 {
             assert_eq!(kept, link.0, "the chain is broken at offset {}", place - first);
             next += 1;
         }
-        assert_eq!((next - first, link.0), (number("tail"), number("link")), "the log's row names another tail");
+        assert_eq!(
+            (next - first, link.0),
+            (number("tail"), number("link")),
+            "the log's row names another tail"
+        );
         events += next - first;
     }
     database.close().await.expect("the database closes");
@@ -49,7 +67,9 @@ pub async fn verify_links(data: &Path) -> u64 {
 
 async fn open(data: &Path) -> DatabaseConnection {
     let file = data.join("bellboard.db");
-    Database::connect(format!("sqlite://{}", file.display())).await.expect("the hub's database")
+    Database::connect(format!("sqlite://{}", file.display()))
+        .await
+        .expect("the hub's database")
 }
 
 async fn rows(database: &DatabaseConnection, query: &str) -> Vec<QueryResult> {

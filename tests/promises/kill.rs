@@ -71,7 +71,10 @@ async fn kill_9_under_load_loses_and_repeats_nothing() {
         assert_eq!(seen, history, "a subscriber saw another log");
     }
     hub.terminate().await;
-    assert_eq!(bellboard_tests::database::verify_links(data.path()).await, history.len() as u64);
+    assert_eq!(
+        bellboard_tests::database::verify_links(data.path()).await,
+        history.len() as u64
+    );
 }
 
 /// Appends numbered messages, each until it is answered. Returns what was acknowledged, and where.
