@@ -155,6 +155,25 @@ fn a_reader_of_one_session_visits_only_its_slots() {
 }
 
 #[test]
+fn a_read_that_finds_nothing_stops_after_so_many_slots_and_says_exactly_where() {
+    let most = limits::SCAN_EVENTS_MAX;
+    let talk = std::iter::repeat_n(("a", MESSAGE), most + 5);
+    let window = filled(3, &Budget::new(PLENTY), talk.chain([("a", ASK)]));
+    let asks = interests([(Selector::All, Detail::Summary)]);
+    let found = window.read(&asks, Offset(4), window.end(), PLENTY).unwrap();
+    let stop = Offset(4 + most as u64);
+    assert_eq!((found.events.len(), found.visited), (0, most));
+    assert_eq!(
+        (found.until, found.link),
+        (stop, link_before(stop)),
+        "nothing is passed unseen"
+    );
+    let found = window.read(&asks, found.until, window.end(), PLENTY).unwrap();
+    assert_eq!(offsets(&found), [3 + most as u64 + 5]);
+    assert_eq!((found.until, found.link), (window.end(), link_before(window.end())));
+}
+
+#[test]
 fn what_was_trimmed_is_gone_from_the_postings_too() {
     let mut window = filled(
         0,
