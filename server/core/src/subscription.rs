@@ -1,9 +1,13 @@
 //! One open stream: obeys the handoff and turns what it reads into frames.
 //!
 //! Believe this: a subscription holds a place, a seat and a few numbers. It has no queue but the frames of a snapshot that it
-//! is about to send, so a slow reader costs nobody anything.
+//! is about to send and the names of the items whose texts it is about to send, so a slow reader costs nobody anything.
 
+mod begin;
+mod end;
+mod fragments;
 pub mod frame;
+mod pages;
 pub mod start;
 
 use std::collections::VecDeque;
@@ -15,18 +19,17 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Sleep};
 use crate::event::Family;
 use crate::handoff::{Handoff, Live, Source, Step};
+use crate::interest::Interests;
 use crate::interest::index::{Seat, SeatId};
-use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::limits;
 use crate::link::Link;
 use crate::log::{Counters, Log};
 use crate::offset::Offset;
 use crate::resume_token::{Keyring, Kind, Place};
-use crate::session::Lifecycle;
-use crate::store::{self, Page, Read, SnapshotLimits};
-use crate::window::deltas::ItemText;
-use frame::{Answer, ClosingReason, Frame, ResetReason, Sent, SnapshotEntry};
-use start::{OnGap, Present, Start, Weighed, weigh};
+use crate::store::{self, Page, Read};
+use crate::window::deltas::Opened;
+use frame::{ClosingReason, Frame, Sent};
+use start::{OnGap, Start};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -102,6 +105,8 @@ pub struct Subscription {
     handoff: Handoff,
     /// Frames that are decided but not sent: the answer, a snapshot's pages, texts.
     ready: VecDeque<(Frame, Kind)>,
+    /// Items whose texts are to be sent before anything else is read: at most [`limits::ITEMS_IN_FLIGHT_MAX`] of them.
+    texts_due: VecDeque<Opened>,
     heartbeat: Option<Sleep>,
     /// Whether the next frame where there is nothing to read is a heartbeat.
     heartbeat_due: bool,
@@ -146,6 +151,7 @@ impl Subscription {
             seat,
             handoff: Handoff::new(tail, link, live),
             ready: VecDeque::new(),
+            texts_due: VecDeque::new(),
             heartbeat: None,
             heartbeat_due: false,
             check_closed: request.stop_when_closed,
@@ -191,6 +197,9 @@ impl Subscription {
             if let Some(frame) = self.ready.pop_front() {
                 return Ok(frame);
             }
+            if self.copy_next_texts() {
+                continue;
+            }
             match self.handoff.step(self.around.log.view(&self.seat)) {
                 Step::Read {
                     source: Source::Window,
@@ -234,7 +243,7 @@ impl Subscription {
     }
 
     fn sent(&self, (frame, kind): (Frame, Kind)) -> Sent {
-        let (next, link) = self.handoff.place();
+        let (next, link) = self.handoff.told();
         let place = Place {
             epoch: self.around.log.row().epoch,
             next,
@@ -243,23 +252,6 @@ impl Subscription {
             kind,
         };
         Sent { frame, place }
-    }
-
-    /// The last frame, if somebody outside wants the stream to end. Never the first one: how the start was answered comes before it.
-    fn closing(&self) -> Option<(Frame, Kind)> {
-        if matches!(self.ready.front(), Some((Frame::Subscribed { .. }, _))) {
-            return None;
-        }
-        // The credential first: what it may no longer see is not even said goodbye to as if it could come back.
-        let credential = *self.around.credential.borrow();
-        let (reason, retry_after) = credential.or_else(|| *self.around.draining.borrow())?;
-        // A snapshot that is cut short was not given, however its place reads.
-        let whole = !self
-            .ready
-            .iter()
-            .any(|(frame, _)| matches!(frame, Frame::SnapshotEnd { .. }));
-        let kind = if whole { Kind::Complete } else { Kind::SnapshotPending };
-        Some((Frame::Closing { reason, retry_after }, kind))
     }
 
     /// The frame that is due where there is nothing to read: the end, or a heartbeat. Parks until woken where none is.
@@ -361,286 +353,6 @@ impl Subscription {
             raws,
         }
     }
-
-    fn sync_texts(&mut self) {
-        let (next, _) = self.handoff.place();
-        let texts = self.around.log.deltas().texts(&self.request.interests, next);
-        // None: an event came before the newest fragment, and is read first.
-        if let Some((texts, number)) = texts {
-            self.handoff.has_texts(number);
-            self.ready
-                .extend(texts.into_iter().map(|text| complete(Frame::ItemText(text))));
-        }
-    }
-
-    fn read_deltas(&mut self, number: u64) -> Option<Frame> {
-        let (next, _) = self.handoff.place();
-        let Some(found) = self.around.log.deltas().read(&self.request.interests, number, next) else {
-            self.handoff.lose_texts();
-            return None;
-        };
-        self.handoff.has_deltas(found.until);
-        (!found.messages.is_empty()).then_some(Frame::Deltas(found.messages))
-    }
-
-    /// Whether all sessions of the interests are closed, and their closing was told.
-    async fn all_closed(&self) -> Result<bool, Error> {
-        let log = &self.around.log;
-        let limits = SnapshotLimits {
-            items: 0,
-            scan: 0,
-            bytes: 0,
-            sessions: limits::SNAPSHOT_SESSIONS_MAX,
-        };
-        let now = log
-            .store()
-            .snapshot(log.row().key, &self.request.interests, limits)
-            .await?;
-        let (next, _) = self.handoff.place();
-        let ended =
-            |session: &crate::session::Session| session.lifecycle == Lifecycle::Closed && session.last_offset < next;
-        // A session that is wanted by name and not there yet is still to come.
-        let is_there = |interest: &Interest| match &interest.selector {
-            Selector::Session(id) | Selector::Subtree(id) => now.sessions.iter().any(|entry| entry.session.id == *id),
-            Selector::All | Selector::Project(_) | Selector::Vendor(_) => !now.sessions.is_empty(),
-        };
-        Ok(!now.truncated
-            && self.request.interests.iter().all(is_there)
-            && now.sessions.iter().all(|entry| ended(&entry.session)))
-    }
-}
-
-// === How a stream begins ===
-
-impl Subscription {
-    /// How the start is answered, and where the stream begins; nowhere when a snapshot says where.
-    async fn begin(&self) -> Result<(Answer, Option<(Offset, Link)>), Error> {
-        let log = &self.around.log;
-        let (tail, link) = log.tail();
-        let row = log.row();
-        let from = match &self.request.start {
-            Start::Resume(token) => return self.resume(token).await,
-            Start::Snapshot => return Ok((Answer::Started, None)),
-            Start::Now => return Ok((Answer::Started, Some((tail, link)))),
-            Start::Oldest => row.oldest,
-            Start::Last(0) => return Ok((Answer::Started, Some((tail, link)))),
-            Start::Last(count) => {
-                log.store()
-                    .seek_back(row, &self.request.interests, tail, *count)
-                    .await?
-            }
-        };
-        Ok((Answer::Started, Some((from, self.link_before(from).await?))))
-    }
-
-    async fn resume(&self, token: &str) -> Result<(Answer, Option<(Offset, Link)>), Error> {
-        let log = &self.around.log;
-        let reset = |reason| Ok((Answer::Reset(reason), None));
-        let place = match self.around.keyring.parse(&log.row().tenant, token) {
-            Ok(place) => place,
-            Err(crate::resume_token::Error::Invalid) => return Err(Error::ResumeTokenInvalid),
-            Err(crate::resume_token::Error::TooOld) => return reset(ResetReason::ResumeTokenTooOld),
-        };
-        let present = self.present(place.next).await?;
-        let link = match weigh(&place, &present) {
-            Weighed::IfLinked(link) => link,
-            Weighed::Reset(ResetReason::ResumeTokenTooOld) => return self.gone(place.next, present.oldest).await,
-            Weighed::Reset(reason) => return reset(reason),
-        };
-        if self.link_before(place.next).await? != link {
-            return reset(ResetReason::HistoryChanged);
-        }
-        let most = self.request.replay_events;
-        if place.next.distance(present.tail) > most && self.request.on_gap != OnGap::Continue {
-            let count = log
-                .store()
-                .count(log.row(), &self.request.interests, place.next, present.tail, most + 1)
-                .await?;
-            if count > most {
-                return match self.request.on_gap {
-                    OnGap::Fail => Err(Error::TooFarBehind(most)),
-                    OnGap::Snapshot | OnGap::Continue => reset(ResetReason::TooFarBehind),
-                };
-            }
-        }
-        Ok((Answer::Resumed, Some((place.next, link))))
-    }
-
-    /// The log as it is now. What is announced may lag what is stored by a moment, and a snapshot's resume token may be that new.
-    async fn present(&self, next: Offset) -> Result<Present, Error> {
-        let log = &self.around.log;
-        let row = log.row();
-        let (mut tail, _) = log.tail();
-        if next > tail {
-            let fresh = log.store().open_log(&row.tenant).await?;
-            if fresh.epoch == row.epoch {
-                tail = fresh.tail;
-            }
-        }
-        Ok(Present {
-            epoch: row.epoch,
-            oldest: row.oldest,
-            tail,
-            interests: self.interests_hash,
-        })
-    }
-
-    async fn gone(&self, from: Offset, oldest: Offset) -> Result<(Answer, Option<(Offset, Link)>), Error> {
-        match self.request.on_gap {
-            OnGap::Snapshot => Ok((Answer::Reset(ResetReason::ResumeTokenTooOld), None)),
-            OnGap::Continue => Ok((Answer::Resumed, Some((oldest, self.link_before(oldest).await?)))),
-            OnGap::Fail => Err(Error::HistoryGone { from, oldest }),
-        }
-    }
-
-    async fn link_before(&self, offset: Offset) -> Result<Link, Error> {
-        let log = &self.around.log;
-        let in_window = log.window().link_before(offset);
-        match in_window {
-            Some(link) => Ok(link),
-            None => Ok(log.store().link_before(log.row(), offset).await?),
-        }
-    }
-
-    async fn start(&mut self, answer: Answer, begin: Option<(Offset, Link)>, live: Live) -> Result<(), Error> {
-        let (tail, _) = self.around.log.tail();
-        let row = self.around.log.row();
-        let (epoch, oldest) = (row.epoch, row.oldest);
-        if let Some((from, link)) = begin {
-            self.place(from, link, live);
-            self.ready.push_back(complete(Frame::Subscribed {
-                answer,
-                epoch,
-                from,
-                oldest,
-                tail,
-            }));
-            return Ok(());
-        }
-        let limits = SnapshotLimits {
-            sessions: limits::SNAPSHOT_SESSIONS_MAX,
-            items: limits::SNAPSHOT_ITEMS_MAX,
-            scan: limits::SNAPSHOT_SCAN_MAX,
-            bytes: limits::SNAPSHOT_BYTES_MAX,
-        };
-        let snapshot = self
-            .around
-            .log
-            .store()
-            .snapshot(row.key, &self.request.interests, limits)
-            .await?;
-        let from = snapshot.log.tail;
-        self.place(from, snapshot.log.link, live);
-        let reason = match answer {
-            Answer::Reset(reason) => Some(reason),
-            Answer::Started | Answer::Resumed => None,
-        };
-        let mut frames = vec![
-            Frame::Subscribed {
-                answer,
-                epoch,
-                from,
-                oldest,
-                tail: tail.max(from),
-            },
-            Frame::SnapshotBegin { reason, offset: from },
-        ];
-        let entries = snapshot.sessions.into_iter().map(|entry| self.entry(entry)).collect();
-        frames.extend(pages(entries, self.request.frame_bytes).map(Frame::SnapshotPage));
-        self.ready
-            .extend(frames.into_iter().map(|frame| (frame, Kind::SnapshotPending)));
-        self.ready.push_back(complete(Frame::SnapshotEnd {
-            truncated: snapshot.truncated,
-        }));
-        Ok(())
-    }
-
-    fn place(&mut self, from: Offset, link: Link, live: Live) {
-        self.handoff = Handoff::new(from, link, live);
-        if live == Live::Wanted {
-            self.around.log.await_tail(self.seat_id, from);
-        }
-    }
-
-    fn entry(&self, mut snapshot: store::SessionSnapshot) -> SnapshotEntry {
-        fit(&mut snapshot);
-        let detail = self.request.interests.detail(&snapshot.session.routing());
-        let open = snapshot
-            .items
-            .iter()
-            .filter(|event| event.item_step == Some(crate::event::ItemStep::Started));
-        let texts = match detail {
-            Some(Detail::Content | Detail::Live) => {
-                let deltas = self.around.log.deltas();
-                let texts = open
-                    .filter_map(|event| event.item)
-                    .flat_map(|item| deltas.texts_of(&snapshot.session.id, item));
-                fitting(texts)
-            }
-            Some(Detail::Summary) | None => Vec::new(),
-        };
-        SnapshotEntry { snapshot, texts }
-    }
-}
-
-/// Keeps the newest items that fit one frame, at least one; the others are read by `ListEvents`.
-fn fit(snapshot: &mut store::SessionSnapshot) {
-    let mut bytes = 0;
-    let kept = snapshot
-        .items
-        .iter()
-        .rev()
-        .take_while(|event| {
-            bytes += event.bytes.len();
-            bytes <= limits::SNAPSHOT_SESSION_BYTES_MAX || bytes == event.bytes.len()
-        })
-        .count();
-    let left_out = snapshot.items.len() - kept;
-    if left_out > 0 {
-        snapshot.items.drain(..left_out);
-        snapshot.more_below = snapshot.items.first().map(|event| event.offset);
-    }
-}
-
-/// Texts of one session, as many as fit a frame beside its items; the others are unavailable here.
-fn fitting(texts: impl Iterator<Item = ItemText>) -> Vec<ItemText> {
-    let mut bytes = 0;
-    let fit = |mut text: ItemText| {
-        bytes += text.text.as_ref().map_or(0, bytes::Bytes::len);
-        text.text = text.text.filter(|_| bytes <= limits::SNAPSHOT_SESSION_BYTES_MAX);
-        text
-    };
-    texts.map(fit).collect()
-}
-
-/// Sessions in pages that are not too large for a frame, at least one session each.
-fn pages(entries: Vec<SnapshotEntry>, bytes_max: usize) -> impl Iterator<Item = Vec<SnapshotEntry>> {
-    let mut entries = entries.into_iter().peekable();
-    std::iter::from_fn(move || {
-        let mut page = Vec::new();
-        let mut bytes = 0;
-        while let Some(entry) = entries.next_if(|entry| {
-            bytes += cost(entry);
-            page.is_empty() || (bytes <= bytes_max && page.len() < limits::SNAPSHOT_PAGE_SESSIONS_MAX)
-        }) {
-            page.push(entry);
-        }
-        (!page.is_empty()).then_some(page)
-    })
-}
-
-fn cost(entry: &SnapshotEntry) -> usize {
-    // A row is mostly what was told of the session (a list of models may be long); 512 bytes is what the rest of it has.
-    let facts = &entry.snapshot.session.facts.other;
-    let facts: usize = facts.iter().map(|(_, value)| value.len()).sum();
-    let items: usize = entry.snapshot.items.iter().map(|event| event.bytes.len()).sum();
-    let texts: usize = entry
-        .texts
-        .iter()
-        .filter_map(|text| text.text.as_ref())
-        .map(bytes::Bytes::len)
-        .sum();
-    512 + facts + items + texts
 }
 
 const fn complete(frame: Frame) -> (Frame, Kind) {

@@ -3,16 +3,19 @@
 //! Believe this: a delta is worth nothing without the text before it. So every open item's text so far is kept here, a subscriber
 //! that missed a fragment is given the text instead of the fragment, and an item that completed takes its fragments with it.
 
+mod items;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::event::{Event, Family, ItemKey, ItemStep, Routing};
 use crate::id::SessionId;
 use crate::interest::Interests;
 use crate::limits;
 use crate::offset::Offset;
+use items::OpenItems;
 
 /// Which of an item's texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,26 +87,20 @@ pub struct ItemText {
     pub text: Option<Bytes>,
 }
 
-#[derive(Debug)]
-struct OpenItem {
-    routing: Arc<Routing>,
-    family: Family,
-    started: Offset,
-    texts: Vec<OpenText>,
-}
-
-#[derive(Debug)]
-struct OpenText {
-    channel: Channel,
-    item_id: Arc<str>,
-    /// Empty for ever once it was too long or gave way to others: `lost` then.
-    text: BytesMut,
-    lost: bool,
+/// One item as it was started. Begun again under its name, it is another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its session.
+    pub session: SessionId,
+    /// Its name.
+    pub item: ItemKey,
+    /// The place of the event that started it.
+    pub started: Offset,
 }
 
 #[derive(Debug)]
 struct Slot {
-    /// The tail when it came: who has read up to here has read the item's start.
+    /// The tail when it came: who has read up to here has read the item's start. Never less than that of the slot before.
     after: Offset,
     routing: Arc<Routing>,
     item: ItemKey,
@@ -118,10 +115,9 @@ pub struct DeltaWindow {
     start: u64,
     slots: VecDeque<Slot>,
     slot_bytes: usize,
-    items: HashMap<(SessionId, ItemKey), OpenItem>,
-    /// Oldest first, completed ones included until they come to the front.
-    opened: VecDeque<(SessionId, ItemKey, Offset)>,
-    text_bytes: usize,
+    /// The numbers in `slots` of each session, so that a reader of few sessions skips the others.
+    postings: HashMap<SessionId, VecDeque<u64>>,
+    items: OpenItems,
     dropped: u64,
 }
 
@@ -132,6 +128,8 @@ pub struct FoundDeltas {
     pub messages: Vec<Bytes>,
     /// The number of the next fragment to look at.
     pub until: u64,
+    /// How many fragments were looked at: what the cost rule is asserted by.
+    pub visited: usize,
 }
 
 impl DeltaWindow {
@@ -150,32 +148,15 @@ impl DeltaWindow {
     /// Bytes of texts in flight.
     #[must_use]
     pub const fn text_bytes(&self) -> usize {
-        self.text_bytes
+        self.items.text_bytes()
     }
 
     /// Takes notice of an event: items open and close with the events that say so, before those are published.
     pub fn observe(&mut self, event: &Event) {
         let Some(item) = event.item else { return };
-        let key = (event.routing.session.clone(), item);
         match event.item_step {
-            Some(ItemStep::Started) => {
-                self.opened.push_back((key.0.clone(), key.1, event.offset));
-                let open = OpenItem {
-                    routing: event.routing.clone(),
-                    family: event.family,
-                    started: event.offset,
-                    texts: Vec::new(),
-                };
-                if let Some(former) = self.items.insert(key, open) {
-                    self.forget_texts(&former);
-                }
-                self.bound_items();
-            }
-            Some(ItemStep::Completed) => {
-                if let Some(item) = self.items.remove(&key) {
-                    self.forget_texts(&item);
-                }
-            }
+            Some(ItemStep::Started) => self.items.start(&event.routing, item, event.family, event.offset),
+            Some(ItemStep::Completed) => self.items.complete(&event.routing.session, item),
             None => {}
         }
     }
@@ -185,9 +166,8 @@ impl DeltaWindow {
         self.start = self.end();
         self.slots.clear();
         self.slot_bytes = 0;
+        self.postings.clear();
         self.items.clear();
-        self.opened.clear();
-        self.text_bytes = 0;
     }
 
     /// Takes a fragment that came when the log reached `tail`. Returns its number and where its session stands.
@@ -195,183 +175,130 @@ impl DeltaWindow {
     /// # Errors
     /// Why it goes no further; it was counted.
     pub fn push(&mut self, delta: &Delta, tail: Offset) -> Result<(u64, Arc<Routing>), Dropped> {
-        let routing = self.extend_text(delta).inspect_err(|_| self.dropped += 1)?;
-        self.bound_texts();
+        let routing = self.items.extend(delta).inspect_err(|_| self.dropped += 1)?;
         let number = self.end();
         self.slot_bytes += delta.message.len();
+        let posting = self.postings.entry(routing.session.clone()).or_default();
+        posting.push_back(number);
         self.slots.push_back(Slot {
-            after: tail,
+            after: self.slots.back().map_or(tail, |last| tail.max(last.after)),
             routing: routing.clone(),
             item: delta.item,
             channel: delta.channel,
             message: delta.message.clone(),
         });
-        while self.slot_bytes > limits::DELTA_WINDOW_BYTES_MAX {
-            let Some(slot) = self.slots.pop_front() else { break };
-            self.slot_bytes -= slot.message.len();
-            self.start += 1;
-        }
+        while self.slot_bytes > limits::DELTA_WINDOW_BYTES_MAX && self.trim_one() {}
         Ok((number, routing))
     }
 
-    fn extend_text(&mut self, delta: &Delta) -> Result<Arc<Routing>, Dropped> {
-        let key = (delta.session.clone(), delta.item);
-        let item = self.items.get_mut(&key).ok_or(Dropped::NotOpen)?;
-        let at = match item.texts.iter().position(|text| text.channel == delta.channel) {
-            Some(at) => at,
-            None => {
-                item.texts.push(OpenText {
-                    channel: delta.channel,
-                    item_id: delta.item_id.clone(),
-                    text: BytesMut::new(),
-                    lost: false,
-                });
-                item.texts.len() - 1
-            }
-        };
-        let open = &mut item.texts[at];
-        if open.lost {
-            return Err(Dropped::TooLong);
-        }
-        let have = open.text.len() as u64;
-        if delta.at < have {
-            return Err(Dropped::Repeated);
-        }
-        if delta.at > have {
-            return Err(Dropped::Misplaced);
-        }
-        if open.text.len() + delta.text.len() > limits::ITEM_TEXT_BYTES_MAX {
-            self.text_bytes -= open.text.len();
-            *open = OpenText {
-                text: BytesMut::new(),
-                lost: true,
-                ..open.clone_names()
-            };
-            return Err(Dropped::TooLong);
-        }
-        open.text.extend_from_slice(&delta.text);
-        self.text_bytes += delta.text.len();
-        Ok(item.routing.clone())
-    }
-
-    /// Fragments from number `from` on, for a subscriber that has read the log up to `next`; none when some of them are gone.
+    /// Fragments from number `from` on, for a subscriber that has read the log up to `next`; none when some of them are gone. About
+    /// [`limits::FRAME_BYTES_MAX`] of them, among the first [`limits::SCAN_EVENTS_MAX`] that are looked at.
     ///
     /// It stops before the first fragment that came after an event which the subscriber has yet to read.
     #[must_use]
     pub fn read(&self, interests: &Interests, from: u64, next: Offset) -> Option<FoundDeltas> {
-        let skip = usize::try_from(from.checked_sub(self.start)?).ok()?;
+        if from < self.start {
+            return None;
+        }
+        let (candidates, until) = self.candidates(interests, from, next);
         let mut found = FoundDeltas {
             messages: Vec::new(),
-            until: from,
+            until,
+            visited: 0,
         };
         let mut bytes = 0;
-        for slot in self.slots.iter().skip(skip) {
-            if slot.after > next || (bytes > 0 && bytes + slot.message.len() > limits::FRAME_BYTES_MAX) {
+        for number in candidates {
+            let Some(slot) = self.slot(number) else { break };
+            // The fragments are locked meanwhile: a selective read of many goes on where it stopped.
+            if found.visited == limits::SCAN_EVENTS_MAX {
+                found.until = number;
                 break;
             }
-            found.until += 1;
-            // Most fragments are of other sessions.
-            if !interests.want_deltas(&slot.routing, slot.channel.family()) {
+            found.visited += 1;
+            if !self.is_for(slot, interests) {
                 continue;
             }
-            let open = self.items.get(&(slot.routing.session.clone(), slot.item));
-            if open.is_some_and(|item| item.started < slot.after) {
-                bytes += slot.message.len();
-                found.messages.push(slot.message.clone());
+            if bytes > 0 && bytes + slot.message.len() > limits::FRAME_BYTES_MAX {
+                found.until = number;
+                break;
             }
+            bytes += slot.message.len();
+            found.messages.push(slot.message.clone());
         }
         Some(found)
     }
 
-    /// The texts so far of all open items that are wanted, and the number of the first fragment after them; none while the
-    /// subscriber, which has read the log up to `next`, has yet to read an event that came before a fragment.
+    /// The numbers worth looking at: by session where few sessions are wanted, all in the range otherwise. And how far they reach,
+    /// which is less than what may be read where a session has more of them than one read looks at.
+    fn candidates(&self, interests: &Interests, from: u64, next: Offset) -> (Box<dyn Iterator<Item = u64>>, u64) {
+        // A fragment came at a tail, and tails only grow: those that may be read now are the first so many.
+        let readable = self.slots.partition_point(|slot| slot.after <= next);
+        let mut until = from.max(self.start + readable as u64);
+        let Some(sessions) = interests.single_sessions() else {
+            return (Box::new(from..until), until);
+        };
+        let mut numbers: Vec<u64> = Vec::new();
+        for posting in sessions.into_iter().filter_map(|session| self.postings.get(session)) {
+            let begin = posting.partition_point(|number| *number < from);
+            // Not looked at is not read: the range ends where the first session was left.
+            until = posting
+                .get(begin + limits::SCAN_EVENTS_MAX)
+                .map_or(until, |beyond| until.min(*beyond));
+            numbers.extend(posting.range(begin..).take_while(|number| **number < until));
+        }
+        numbers.sort_unstable();
+        let within = numbers.into_iter().take_while(move |number| *number < until);
+        (Box::new(within), until)
+    }
+
+    /// Whether a fragment is wanted, and its item still the one that it continues.
+    fn is_for(&self, slot: &Slot, interests: &Interests) -> bool {
+        let open = || self.items.get(&slot.routing.session, slot.item);
+        interests.want_deltas(&slot.routing, slot.channel.family())
+            && open().is_some_and(|item| item.started < slot.after)
+    }
+
+    /// The open items with texts that are wanted, oldest first, and the number of the first fragment that is not in those texts now;
+    /// none while the subscriber, which has read the log up to `next`, has yet to read an event that came before a fragment.
+    ///
+    /// At most [`limits::ITEMS_IN_FLIGHT_MAX`] items. The texts themselves are large and are copied item by item, by
+    /// [`DeltaWindow::texts_so_far`], with the lock given back in between.
     #[must_use]
-    pub fn texts(&self, interests: &Interests, next: Offset) -> Option<(Vec<ItemText>, u64)> {
+    pub fn opened(&self, interests: &Interests, next: Offset) -> Option<(VecDeque<Opened>, u64)> {
         if self.slots.back().is_some_and(|slot| slot.after > next) {
             return None;
         }
-        let mut open: Vec<_> = self
-            .items
-            .values()
-            .filter(|item| item.started < next && interests.want_deltas(&item.routing, item.family))
-            .collect();
-        open.sort_by_key(|item| item.started);
-        Some((open.into_iter().flat_map(OpenItem::so_far).collect(), self.end()))
+        Some((self.items.wanted(interests, next), self.end()))
     }
 
-    /// The texts so far of one item that is open.
+    /// The texts so far of one item; none when it was completed meanwhile, or begun again.
     #[must_use]
-    pub fn texts_of(&self, session: &SessionId, item: ItemKey) -> Vec<ItemText> {
-        let open = self.items.get(&(session.clone(), item));
-        open.into_iter().flat_map(OpenItem::so_far).collect()
+    pub fn texts_so_far(&self, opened: &Opened) -> Vec<ItemText> {
+        let open = self.items.get(&opened.session, opened.item);
+        open.filter(|item| item.started == opened.started)
+            .into_iter()
+            .flat_map(items::OpenItem::so_far)
+            .collect()
     }
 
-    fn forget_texts(&mut self, item: &OpenItem) {
-        self.text_bytes -= item.texts.iter().map(|text| text.text.len()).sum::<usize>();
+    fn slot(&self, number: u64) -> Option<&Slot> {
+        let at = number.checked_sub(self.start)?;
+        self.slots.get(usize::try_from(at).ok()?)
     }
 
-    fn bound_items(&mut self) {
-        // Completed items stay in the queue until they come to its front; more than twice the limit of them are cleaned out.
-        if self.opened.len() > 2 * limits::ITEMS_IN_FLIGHT_MAX {
-            let items = &self.items;
-            self.opened.retain(|(session, item, started)| {
-                items
-                    .get(&(session.clone(), *item))
-                    .is_some_and(|open| open.started == *started)
-            });
-        }
-        while self.items.len() > limits::ITEMS_IN_FLIGHT_MAX {
-            let Some((session, item, started)) = self.opened.pop_front() else {
-                break;
-            };
-            let key = (session, item);
-            if self.items.get(&key).is_some_and(|open| open.started == started)
-                && let Some(item) = self.items.remove(&key)
-            {
-                self.forget_texts(&item);
+    fn trim_one(&mut self) -> bool {
+        let Some(slot) = self.slots.pop_front() else {
+            return false;
+        };
+        self.slot_bytes -= slot.message.len();
+        self.start += 1;
+        if let Some(posting) = self.postings.get_mut(&slot.routing.session) {
+            posting.pop_front();
+            if posting.is_empty() {
+                self.postings.remove(&slot.routing.session);
             }
         }
-    }
-
-    fn bound_texts(&mut self) {
-        if self.text_bytes <= limits::ITEM_TEXTS_BYTES_MAX {
-            return;
-        }
-        for (session, item, _) in &self.opened {
-            let Some(open) = self.items.get_mut(&(session.clone(), *item)) else {
-                continue;
-            };
-            for text in &mut open.texts {
-                self.text_bytes -= text.text.len();
-                text.text = BytesMut::new();
-                text.lost = true;
-            }
-            if self.text_bytes <= limits::ITEM_TEXTS_BYTES_MAX {
-                return;
-            }
-        }
-    }
-}
-
-impl OpenItem {
-    fn so_far(&self) -> impl Iterator<Item = ItemText> {
-        self.texts.iter().map(|open| ItemText {
-            session: self.routing.session.clone(),
-            item_id: open.item_id.clone(),
-            channel: open.channel,
-            text: (!open.lost).then(|| Bytes::copy_from_slice(&open.text)),
-        })
-    }
-}
-
-impl OpenText {
-    fn clone_names(&self) -> OpenText {
-        OpenText {
-            channel: self.channel,
-            item_id: self.item_id.clone(),
-            text: BytesMut::new(),
-            lost: self.lost,
-        }
+        true
     }
 }
 

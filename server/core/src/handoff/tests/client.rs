@@ -28,6 +28,8 @@ pub(super) struct Client {
     pub(super) until: Option<Offset>,
     /// Bytes of each item's text.
     pub(super) have: Vec<u64>,
+    /// Bytes of each item's text that came in fragments so far, or before the number from which they come: none comes twice.
+    pub(super) sent: Vec<u64>,
     /// Whether it was told that it has caught up, and not since that it fell behind.
     pub(super) caught_up: bool,
 }
@@ -37,6 +39,7 @@ impl Client {
         Client {
             until: None,
             have: vec![0; truth.items.len()],
+            sent: vec![0; truth.items.len()],
             caught_up: false,
         }
     }
@@ -99,6 +102,19 @@ impl Client {
     fn extend(&mut self, truth: &Truth, message: &[u8]) {
         let (item, at, length) = parse(message);
         self.check_open(truth, item);
+        assert_eq!(
+            at, self.sent[item],
+            "a fragment of item {item} comes once, behind the one before"
+        );
+        self.sent[item] = at + length;
+        // A text may be copied later than the place was taken from where fragments come: then it holds the first of them whole.
+        if at < self.have[item] {
+            assert!(
+                self.sent[item] <= self.have[item],
+                "a fragment is not in a text in part"
+            );
+            return;
+        }
         assert_eq!(
             at, self.have[item],
             "a fragment fits what the client has of item {item}"

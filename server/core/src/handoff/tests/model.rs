@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::event::ItemKey;
 use crate::handoff::tests::client::Client;
 use crate::handoff::tests::explorer::Explorer;
 use crate::handoff::tests::stream::{Doing, Saved, Stream};
@@ -144,10 +145,11 @@ impl World {
             let Stream {
                 handoff,
                 doing,
+                texts_due,
                 entered,
                 ..
             } = stream;
-            (handoff, doing, entered, stream.is_woken(), reach)
+            (handoff, doing, texts_due, entered, stream.is_woken(), reach)
         });
         let (position, window) = (self.position.get(), self.log.window().start());
         let mine = (client, stream, resume, saved);
@@ -193,16 +195,21 @@ impl World {
         );
         assert!(until <= next && state.client.caught_up, "caught up, and told so");
         for (number, item) in self.truth.items.iter().enumerate() {
-            let key = crate::event::ItemKey::of(&number.to_string());
-            let texts = self.log.deltas().texts_of(&session("a"), key);
-            if let (true, true, [text]) = (item.wanted, self.truth.interests.live(), &texts[..]) {
-                let whole = text.text.as_ref().unwrap().len() as u64;
+            if let (true, true, Some(whole)) = (item.wanted, self.truth.interests.live(), self.text_length(number)) {
                 assert_eq!(
                     state.client.have[number], whole,
                     "no fragment of item {number} is missing"
                 );
             }
         }
+    }
+
+    /// Bytes of the text so far of an item of session `a`; none when it is not open, or without a text.
+    pub(super) fn text_length(&self, number: usize) -> Option<u64> {
+        let key = ItemKey::of(&number.to_string());
+        let texts = self.log.deltas().texts_of(&session("a"), key);
+        let text = texts.first()?.text.as_ref()?;
+        Some(text.len() as u64)
     }
 }
 

@@ -52,8 +52,11 @@ fn what_holds_nothing_for_the_subscriber_is_skipped_with_the_tails_link() {
         "even where the window has moved on"
     );
     assert_eq!(handoff.place(), (Offset(9), link_before(Offset(9))));
+    // A resume token names what frames have accounted for: whoever comes back before the next one is accounted to from there.
+    assert_eq!(handoff.told(), (Offset(5), link_before(Offset(5))));
     assert!(handoff.untold());
     assert_eq!(handoff.tell(), (Offset(5), Offset(9)));
+    assert_eq!(handoff.told(), (Offset(9), link_before(Offset(9))));
     assert!(!handoff.untold());
     assert_eq!(handoff.tell(), (Offset(9), Offset(9)));
 }

@@ -2,6 +2,7 @@
 //!
 //! Believe this: it decides nothing. It obeys the real handoff, and takes one lock of the real log at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::handoff::tests::client::{Client, Told};
@@ -13,6 +14,7 @@ use crate::offset::{Epoch, Offset};
 use crate::resume_token::{Kind, Place};
 use crate::subscription::start::{Present, Weighed, weigh};
 use crate::testing::link_before;
+use crate::window::deltas::Opened;
 
 const EPOCH: Epoch = Epoch(5);
 const HASH: u64 = 9;
@@ -24,6 +26,8 @@ pub(super) struct Stream {
     /// None until it is decided where it begins.
     pub(super) handoff: Option<Handoff>,
     pub(super) doing: Doing,
+    /// Items whose texts come before anything else is done.
+    pub(super) texts_due: VecDeque<Opened>,
     /// Wake-ups that it has answered.
     pub(super) answered: u64,
     /// Where it was when it entered: what lies behind it is due for sure.
@@ -56,6 +60,7 @@ impl World {
             seat,
             handoff: None,
             doing: Doing::Look,
+            texts_due: VecDeque::new(),
             answered: 0,
             entered,
         });
@@ -66,6 +71,10 @@ impl World {
         let mut stream = state.stream.take().unwrap();
         match (stream.handoff.take(), stream.doing) {
             (None, _) => stream.handoff = Some(self.begin(&mut state, stream.seat_id)),
+            (Some(mut handoff), Doing::Look) if !stream.texts_due.is_empty() => {
+                self.copy_next_texts(&mut state, &mut handoff, &mut stream.texts_due);
+                stream.handoff = Some(handoff);
+            }
             (Some(handoff), Doing::Look) => {
                 stream.doing = Doing::Looked(self.log.view(&stream.seat).reach);
                 stream.handoff = Some(handoff);
@@ -79,7 +88,7 @@ impl World {
             }
             (Some(mut handoff), Doing::Obey(step)) => {
                 stream.doing = if step == Step::Wait { Doing::Park } else { Doing::Look };
-                self.obey(&mut state, &mut handoff, step);
+                self.obey(&mut state, &mut handoff, &mut stream.texts_due, step);
                 stream.handoff = Some(handoff);
             }
             (Some(handoff), Doing::Park) => {
@@ -134,7 +143,7 @@ impl World {
         handoff
     }
 
-    fn obey(&self, state: &mut Viewer, handoff: &mut Handoff, step: Step) {
+    fn obey(&self, state: &mut Viewer, handoff: &mut Handoff, texts_due: &mut VecDeque<Opened>, step: Step) {
         let interests = &self.truth.interests;
         let (next, _) = handoff.place();
         match step {
@@ -185,14 +194,7 @@ impl World {
                 self.tell_client(state, handoff, |_| Told::CaughtUp(tail));
             }
             Step::FellBehind(by) => self.tell_client(state, handoff, |_| Told::FellBehind(by)),
-            Step::SyncTexts => {
-                let found = self.log.deltas().texts(interests, next);
-                let Some((texts, number)) = found else { return };
-                handoff.has_texts(number);
-                for text in texts {
-                    self.tell_client(state, handoff, |_| Told::Text(&text));
-                }
-            }
+            Step::SyncTexts => *texts_due = self.sync_texts(state, handoff),
             Step::ReadDeltas(number) => {
                 let found = self.log.deltas().read(interests, number, next);
                 let Some(found) = found else {
@@ -204,6 +206,32 @@ impl World {
                 }
             }
             Step::Wait => {}
+        }
+    }
+
+    fn sync_texts(&self, state: &mut Viewer, handoff: &mut Handoff) -> VecDeque<Opened> {
+        let (next, _) = handoff.place();
+        let opened = self.log.deltas().opened(&self.truth.interests, next);
+        let Some((opened, number)) = opened else {
+            return VecDeque::new();
+        };
+        handoff.has_texts(number);
+        // Nothing happened since the number was taken: whatever is in the texts now comes in no fragment.
+        for (number, item) in self.truth.items.iter().enumerate() {
+            state.client.sent[number] = self.text_length(number).unwrap_or(state.client.sent[number]);
+            let due = opened.iter().any(|opened| opened.started == item.started);
+            let has_text = item.wanted && self.text_length(number).is_some() && item.started < next;
+            assert_eq!(due, has_text, "reliable: the text of item {number} is due");
+        }
+        opened
+    }
+
+    /// Copies the texts of one item, as `Subscription::copy_next_texts` does.
+    fn copy_next_texts(&self, state: &mut Viewer, handoff: &mut Handoff, due: &mut VecDeque<Opened>) {
+        let Some(opened) = due.pop_front() else { return };
+        let texts = self.log.deltas().texts_so_far(&opened);
+        for text in texts {
+            self.tell_client(state, handoff, |_| Told::Text(&text));
         }
     }
 
@@ -219,7 +247,7 @@ impl World {
         if matches!(told, Told::Events(..) | Told::Heartbeat(..)) {
             *handoff = tried;
         }
-        let (next, link) = handoff.place();
+        let (next, link) = handoff.told();
         state.client.take(&self.truth, &told, (next, link));
         let saved = Saved {
             client: state.client.clone(),

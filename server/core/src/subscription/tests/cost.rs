@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::event::ItemStep;
 use crate::interest::{Detail, Selector};
+use crate::subscription::frame::Frame;
 use crate::subscription::start::Start;
-use crate::testing::rig::{Rig, assert_silent, next, offsets, request, until_caught_up};
+use crate::testing::rig::{Rig, assert_silent, item_draft, next, offsets, request, until_caught_up};
 use crate::testing::{draft, interests, only};
 
 #[tokio::test]
@@ -53,6 +55,41 @@ async fn of_a_thousand_subscribers_of_one_session_each_only_receivers_are_woken(
         (0, 0),
         "none went to the store"
     );
+}
+
+#[tokio::test]
+async fn of_a_thousand_live_subscribers_of_one_session_each_only_receivers_look_at_a_fragment() {
+    let rig = Rig::new().await;
+    let mut streams = Vec::new();
+    for nth in 0..1000 {
+        let id = format!("s{nth}");
+        rig.store([item_draft(&id, "m", ItemStep::Started)]).await;
+        let mut subscription = rig
+            .subscribe(request(Start::Now, &interests([(only(&id), Detail::Live)])))
+            .await;
+        until_caught_up(&mut subscription).await;
+        assert_silent(&mut subscription).await;
+        streams.push(subscription);
+    }
+    let visited = || rig.log.counters().slots_visited.load(Ordering::Relaxed);
+    let before = visited();
+    for at in 0..3 {
+        for nth in 0..100 {
+            rig.delta(&format!("s{}", nth * 10), "m", at, ".").await;
+        }
+    }
+    for (nth, stream) in streams.iter_mut().enumerate() {
+        if nth % 10 == 0 {
+            let Frame::Deltas(messages) = next(stream).await.frame else {
+                panic!("fragments were to come")
+            };
+            assert_eq!(messages.len(), 3);
+        }
+        assert_silent(stream).await;
+    }
+    assert_eq!(visited() - before, 300, "each fragment has one receiver");
+    let wakes: u64 = streams.iter().map(|stream| stream.wakes()).sum();
+    assert_eq!(wakes, 300);
 }
 
 #[tokio::test]

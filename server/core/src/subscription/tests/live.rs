@@ -66,6 +66,40 @@ async fn p_20_whoever_joins_in_mid_sentence_gets_the_text_so_far_first() {
 }
 
 #[tokio::test]
+async fn texts_are_copied_one_item_at_a_time_as_they_are_then() {
+    let rig = Rig::new().await;
+    let items = ["m0", "m1", "m2", "m3"];
+    rig.store(items.map(|item| item_draft("a", item, ItemStep::Started)))
+        .await;
+    for item in items {
+        rig.delta("a", item, 0, "half").await;
+    }
+    let mut subscription = rig.subscribe(request(Start::Now, &live())).await;
+    until_caught_up(&mut subscription).await;
+    assert_eq!(text(&next(&mut subscription).await), b"half");
+    assert_eq!((subscription.ready.len(), subscription.texts_due.len()), (0, 3));
+    // Meanwhile the one that it has and the next one grow, the one after that ends, and the last one begins again.
+    rig.delta("a", "m0", 4, "+").await;
+    rig.delta("a", "m1", 4, "+").await;
+    rig.store([
+        item_draft("a", "m2", ItemStep::Completed),
+        item_draft("a", "m3", ItemStep::Started),
+    ])
+    .await;
+    rig.delta("a", "m3", 0, "new").await;
+    assert_eq!(text(&next(&mut subscription).await), b"half+", "as it is now");
+    assert_eq!(offsets([&next(&mut subscription).await]), [5, 6], "and no more texts");
+    assert_eq!(subscription.texts_due.capacity(), 0, "a parked stream is small");
+    let sent = next(&mut subscription).await;
+    assert_eq!(
+        deltas(&sent),
+        [b"a\nm0@4:+".as_slice(), b"a\nm1@4:+", b"a\nm3@0:new"],
+        "the second is in its text already, so its `at` tells the client to pass over it"
+    );
+    assert_silent(&mut subscription).await;
+}
+
+#[tokio::test]
 async fn whoever_does_not_ask_for_live_gets_no_fragments_and_is_not_woken_by_them() {
     let rig = Rig::new().await;
     rig.store([item_draft("a", "m", ItemStep::Started)]).await;

@@ -1,13 +1,15 @@
 //! A snapshot holds everything before its offset, or its resume tokens say that it was not given.
 
-use crate::event::ItemStep;
+use crate::event::{Draft, ItemKey, ItemStep, SessionRef, SessionStep};
 use crate::interest::{Detail, Selector};
+use crate::limits;
 use crate::offset::Offset;
 use crate::resume_token::Kind;
-use crate::subscription::frame::{Answer, ClosingReason, Frame, ResetReason, Sent};
+use crate::session::SessionFacts;
+use crate::subscription::frame::{Answer, ClosingReason, Frame, ResetReason, Sent, SnapshotEntry};
 use crate::subscription::start::Start;
-use crate::testing::rig::{Rig, item_draft, next, offsets, request, until_caught_up};
-use crate::testing::{draft, interests, only};
+use crate::testing::rig::{Rig, delta, item_draft, next, offsets, request, until_caught_up};
+use crate::testing::{OPENED, draft, draft_of, interests, only, session, within};
 
 const fn name(frame: &Frame) -> &'static str {
     match frame {
@@ -140,6 +142,114 @@ async fn at_summary_it_holds_rows_only_and_of_the_wanted_sessions_only() {
         (page.len(), page[0].snapshot.items.len(), page[0].texts.len()),
         (1, 0, 0)
     );
+}
+
+/// A session that was opened with 50 KiB of facts.
+async fn configured(rig: &Rig, id: &str) {
+    let facts = SessionFacts {
+        other: vec![("config".into(), "c".repeat(50 * 1024).into())],
+        ..SessionFacts::default()
+    };
+    rig.store([Draft {
+        session_step: SessionStep::Opened(Box::new(facts)),
+        ..draft_of(SessionRef::Id(session(id)), OPENED)
+    }])
+    .await;
+}
+
+/// Starts an item with an event of so many bytes and gives it the longest text.
+async fn large_item(rig: &Rig, id: &str, item: &str, bytes: usize) {
+    let started = Draft {
+        body: vec![b'b'; bytes].into(),
+        ..item_draft(id, item, ItemStep::Started)
+    };
+    rig.store([started]).await;
+    let mut text = delta(id, item, 0, "");
+    text.text = vec![b't'; limits::ITEM_TEXT_BYTES_MAX].into();
+    let call = rig.appender.deltas(rig.log.clone(), None, vec![text]);
+    within(call).await.unwrap();
+    rig.settle().await;
+}
+
+/// What a session weighs in a page: all of it that has a length of its own.
+fn weight(entry: &SnapshotEntry) -> usize {
+    let facts = &entry.snapshot.session.facts.other;
+    let facts: usize = facts.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let items: usize = entry.snapshot.items.iter().map(|event| event.bytes.len()).sum();
+    let texts = entry.texts.iter().filter_map(|text| text.text.as_ref());
+    facts + items + texts.map(bytes::Bytes::len).sum::<usize>()
+}
+
+#[tokio::test]
+async fn no_page_is_larger_than_a_frame_unless_it_is_one_session_and_that_fits_a_message() {
+    let rig = Rig::new().await;
+    for nth in 0..30 {
+        configured(&rig, &format!("small{nth}")).await;
+    }
+    configured(&rig, "large").await;
+    for nth in 0..20 {
+        large_item(&rig, "large", &format!("i{nth}"), limits::EVENT_BYTES_MAX - 100).await;
+    }
+    configured(&rig, "wordy").await;
+    for nth in 0..20 {
+        large_item(&rig, "wordy", &format!("i{nth}"), 100).await;
+    }
+    for nth in 30..60 {
+        configured(&rig, &format!("small{nth}")).await;
+    }
+    for frame_bytes in [limits::FRAME_BYTES_ASKED_MIN, 1 << 20, limits::FRAME_BYTES_ASKED_MAX] {
+        let frames = until_caught_up(&mut snapshot(&rig, frame_bytes).await).await;
+        let mut seen = Vec::new();
+        let mut pages = 0;
+        for sent in &frames {
+            let Frame::SnapshotPage(page) = &sent.frame else {
+                continue;
+            };
+            let bytes: usize = page.iter().map(weight).sum();
+            assert!(
+                bytes <= frame_bytes || page.len() == 1,
+                "{bytes} bytes in {frame_bytes}"
+            );
+            assert!(bytes <= limits::FRAME_BYTES_ASKED_MAX, "{bytes} bytes fit no message");
+            seen.extend(page.iter().map(|entry| entry.snapshot.session.id.clone()));
+            pages += 1;
+            for entry in page
+                .iter()
+                .filter(|entry| entry.snapshot.session.id == session("large"))
+            {
+                let kept: Vec<_> = entry.snapshot.items.iter().filter_map(|event| event.item).collect();
+                assert!((2..20).contains(&kept.len()), "some of them");
+                assert_eq!(kept.last(), Some(&ItemKey::of("i19")), "the newest");
+                assert_eq!(entry.snapshot.more_below, Some(entry.snapshot.items[0].offset));
+                assert_eq!(
+                    entry.texts.len(),
+                    kept.len(),
+                    "each with its text, or word that it is not here"
+                );
+                assert!(entry.texts.iter().any(|text| text.text.is_some()));
+            }
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 62, "none is left out");
+        assert!(pages >= 60 * 50 * 1024 / frame_bytes.max(50 * 1024), "{pages} pages");
+    }
+}
+
+#[tokio::test]
+async fn a_text_of_an_item_that_the_store_knows_to_have_begun_again_is_not_in_it() {
+    let rig = Rig::new().await;
+    let other = Rig::beside(&rig).await;
+    rig.store([item_draft("a", "m", ItemStep::Started)]).await;
+    rig.delta("a", "m", 0, "of its former life").await;
+    other.store([item_draft("a", "m", ItemStep::Completed)]).await;
+    other.store([item_draft("a", "m", ItemStep::Started)]).await;
+    let mut subscription = snapshot(&rig, 1 << 20).await;
+    let frames = until_caught_up(&mut subscription).await;
+    let Frame::SnapshotPage(page) = &frames[2].frame else {
+        panic!("a page")
+    };
+    assert_eq!((page[0].snapshot.items.len(), page[0].texts.len()), (1, 0));
 }
 
 #[tokio::test]

@@ -1,7 +1,17 @@
+mod cost;
+
 use super::*;
 use crate::event::{Event, ItemStep};
 use crate::interest::{Detail, Selector};
 use crate::testing::{MESSAGE, event, interests, item_event, only, routing, session};
+
+impl DeltaWindow {
+    /// The texts so far of whatever is open under this name.
+    pub(crate) fn texts_of(&self, session: &SessionId, item: ItemKey) -> Vec<ItemText> {
+        let open = self.items.get(session, item);
+        open.into_iter().flat_map(items::OpenItem::so_far).collect()
+    }
+}
 
 /// A fragment of a message; it is sent as `item@at:text`.
 fn delta(id: &str, item: &str, at: u64, text: &str) -> Delta {
@@ -47,6 +57,15 @@ fn open() -> DeltaWindow {
     let mut window = DeltaWindow::default();
     window.observe(&started(0, "a", "m"));
     window
+}
+
+/// Item `m` of session `a`, as it was started there.
+fn m() -> Opened {
+    Opened {
+        session: session("a"),
+        item: ItemKey::of("m"),
+        started: Offset(0),
+    }
 }
 
 #[test]
@@ -147,7 +166,7 @@ fn a_fragment_waits_for_the_events_that_came_before_it() {
     let found = window.read(&live(), 1, Offset(4)).unwrap();
     assert_eq!((messages(&found), found.until), (vec!["m@2:llo"], 2));
     assert!(
-        window.texts(&live(), Offset(3)).is_none(),
+        window.opened(&live(), Offset(3)).is_none(),
         "nor are texts given too early"
     );
 }
@@ -159,8 +178,8 @@ fn nothing_comes_of_an_item_after_its_end() {
     window.observe(&completed(1, "a", "m"));
     let found = window.read(&live(), 0, Offset(2)).unwrap();
     assert_eq!((messages(&found).len(), found.until), (0, 1));
-    let (texts, number) = window.texts(&live(), Offset(2)).unwrap();
-    assert_eq!((texts.len(), number), (0, 1));
+    let (opened, number) = window.opened(&live(), Offset(2)).unwrap();
+    assert_eq!((opened.len(), number), (0, 1));
     assert!(window.texts_of(&session("a"), ItemKey::of("m")).is_empty());
 }
 
@@ -184,14 +203,45 @@ fn who_joins_gets_the_texts_so_far_of_what_it_wants_and_knows() {
     window.push(&delta("a", "m", 0, "half"), Offset(2)).unwrap();
     window.push(&delta("b", "n", 0, "not mine"), Offset(2)).unwrap();
     let wanted = interests([(only("a"), Detail::Live)]);
-    let (texts, number) = window.texts(&wanted, Offset(2)).unwrap();
+    let (opened, number) = window.opened(&wanted, Offset(2)).unwrap();
     assert_eq!(number, 2, "it goes on behind what the texts hold");
-    let [text] = texts.try_into().unwrap();
+    assert_eq!(opened, [m()]);
+    let [text] = window.texts_so_far(&m()).try_into().unwrap();
     assert_eq!((&*text.item_id, text.text), ("m", Some("half".into())));
-    let (texts, _) = window
-        .texts(&interests([(only("a"), Detail::Content)]), Offset(9))
-        .unwrap();
-    assert!(texts.is_empty());
+    let content = interests([(only("a"), Detail::Content)]);
+    assert!(window.opened(&content, Offset(9)).unwrap().0.is_empty());
+}
+
+#[test]
+fn open_items_come_in_the_order_of_their_starts_and_only_those_with_a_text() {
+    let mut window = DeltaWindow::default();
+    let names = ["d", "a", "c", "b", "silent"];
+    for (offset, item) in (0..).zip(names) {
+        window.observe(&started(offset, "a", item));
+    }
+    for item in ["a", "b", "c", "d"] {
+        window.push(&delta("a", item, 0, item), Offset(5)).unwrap();
+    }
+    let (opened, number) = window.opened(&live(), Offset(5)).unwrap();
+    let places: Vec<_> = opened.iter().map(|opened| opened.started.0).collect();
+    assert_eq!((places, number), (vec![0, 1, 2, 3], 4));
+}
+
+#[test]
+fn a_text_that_is_copied_later_holds_what_came_meanwhile_and_is_none_of_another_life() {
+    let mut window = open();
+    window.push(&delta("a", "m", 0, "he"), Offset(1)).unwrap();
+    let (opened, number) = window.opened(&live(), Offset(1)).unwrap();
+    window.push(&delta("a", "m", 2, "llo"), Offset(1)).unwrap();
+    let text = window.texts_so_far(&opened[0]).remove(0).text;
+    assert_eq!(text, Some("hello".into()));
+    let found = window.read(&live(), number, Offset(1)).unwrap();
+    assert_eq!(messages(&found), ["m@2:llo"], "which its reader has, and passes over");
+    window.observe(&completed(1, "a", "m"));
+    assert!(window.texts_so_far(&opened[0]).is_empty(), "it was completed meanwhile");
+    window.observe(&started(2, "a", "m"));
+    window.push(&delta("a", "m", 0, "new"), Offset(3)).unwrap();
+    assert!(window.texts_so_far(&opened[0]).is_empty(), "this is not the one it was");
 }
 
 #[test]
@@ -276,8 +326,8 @@ fn items_in_flight_are_bounded_and_the_oldest_are_forgotten() {
             window.observe(&completed(nth, "a", &format!("i{nth}")));
         }
     }
-    assert_eq!(window.items.len() as u64, most);
-    assert!(window.opened.len() as u64 <= 2 * most);
+    assert_eq!(window.items.items.len() as u64, most);
+    assert!(window.items.opened.len() as u64 <= 2 * most);
     assert_eq!(
         window.push(&delta("a", "i1", 0, "x"), Offset(most * 3)).unwrap_err(),
         Dropped::NotOpen
@@ -300,8 +350,18 @@ fn events_that_went_by_unseen_end_every_text() {
         window.push(&delta("a", "m", 2, "llo"), Offset(5)).unwrap_err(),
         Dropped::NotOpen
     );
-    let (texts, number) = window.texts(&live(), Offset(5)).unwrap();
-    assert_eq!((texts.len(), number), (0, 1));
+    let (opened, number) = window.opened(&live(), Offset(5)).unwrap();
+    assert_eq!((opened.len(), number), (0, 1));
+    assert!(window.postings.is_empty());
+}
+
+#[test]
+fn fragments_whose_tails_came_in_disorder_wait_for_the_later_one() {
+    let mut window = open();
+    window.push(&delta("a", "m", 0, "he"), Offset(4)).unwrap();
+    window.push(&delta("a", "m", 2, "llo"), Offset(3)).unwrap();
+    assert!(window.read(&live(), 0, Offset(3)).unwrap().messages.is_empty());
+    assert_eq!(window.read(&live(), 0, Offset(4)).unwrap().messages.len(), 2);
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! How a stream begins: which place a request names, and what is sent before anything is read from there.
+//!
+//! Believe this: when this is done, the handoff stands at the place where the stream goes on, and the frames that come before are
+//! ready.
+
+use super::{Error, Subscription, complete};
+use crate::event::{Event, ItemStep};
+use crate::handoff::{Handoff, Live};
+use crate::interest::Detail;
+use crate::limits;
+use crate::link::Link;
+use crate::offset::Offset;
+use crate::resume_token::{self, Kind};
+use crate::store::{SessionSnapshot, SnapshotLimits};
+use crate::subscription::frame::{Answer, Frame, ResetReason, SnapshotEntry};
+use crate::subscription::pages::{fit, fitting, pages};
+use crate::subscription::start::{OnGap, Present, Start, Weighed, weigh};
+use crate::window::deltas::Opened;
+
+impl Subscription {
+    /// How the start is answered, and where the stream begins; nowhere when a snapshot says where.
+    pub(super) async fn begin(&self) -> Result<(Answer, Option<(Offset, Link)>), Error> {
+        let log = &self.around.log;
+        let (tail, link) = log.tail();
+        let row = log.row();
+        let from = match &self.request.start {
+            Start::Resume(token) => return self.resume(token).await,
+            Start::Snapshot => return Ok((Answer::Started, None)),
+            Start::Now => return Ok((Answer::Started, Some((tail, link)))),
+            Start::Oldest => row.oldest,
+            Start::Last(0) => return Ok((Answer::Started, Some((tail, link)))),
+            Start::Last(count) => {
+                log.store()
+                    .seek_back(row, &self.request.interests, tail, *count)
+                    .await?
+            }
+        };
+        Ok((Answer::Started, Some((from, self.link_before(from).await?))))
+    }
+
+    async fn resume(&self, token: &str) -> Result<(Answer, Option<(Offset, Link)>), Error> {
+        let log = &self.around.log;
+        let reset = |reason| Ok((Answer::Reset(reason), None));
+        let place = match self.around.keyring.parse(&log.row().tenant, token) {
+            Ok(place) => place,
+            Err(resume_token::Error::Invalid) => return Err(Error::ResumeTokenInvalid),
+            Err(resume_token::Error::TooOld) => return reset(ResetReason::ResumeTokenTooOld),
+        };
+        let present = self.present(place.next).await?;
+        let link = match weigh(&place, &present) {
+            Weighed::IfLinked(link) => link,
+            Weighed::Reset(ResetReason::ResumeTokenTooOld) => return self.gone(place.next, present.oldest).await,
+            Weighed::Reset(reason) => return reset(reason),
+        };
+        if self.link_before(place.next).await? != link {
+            return reset(ResetReason::HistoryChanged);
+        }
+        let most = self.request.replay_events;
+        if place.next.distance(present.tail) > most && self.request.on_gap != OnGap::Continue {
+            let count = log
+                .store()
+                .count(log.row(), &self.request.interests, place.next, present.tail, most + 1)
+                .await?;
+            if count > most {
+                return match self.request.on_gap {
+                    OnGap::Fail => Err(Error::TooFarBehind(most)),
+                    OnGap::Snapshot | OnGap::Continue => reset(ResetReason::TooFarBehind),
+                };
+            }
+        }
+        Ok((Answer::Resumed, Some((place.next, link))))
+    }
+
+    /// The log as it is now. What is announced may lag what is stored by a moment, and a snapshot's resume token may be that new.
+    async fn present(&self, next: Offset) -> Result<Present, Error> {
+        let log = &self.around.log;
+        let row = log.row();
+        let (mut tail, _) = log.tail();
+        if next > tail {
+            let fresh = log.store().open_log(&row.tenant).await?;
+            if fresh.epoch == row.epoch {
+                tail = fresh.tail;
+            }
+        }
+        Ok(Present {
+            epoch: row.epoch,
+            oldest: row.oldest,
+            tail,
+            interests: self.interests_hash,
+        })
+    }
+
+    async fn gone(&self, from: Offset, oldest: Offset) -> Result<(Answer, Option<(Offset, Link)>), Error> {
+        match self.request.on_gap {
+            OnGap::Snapshot => Ok((Answer::Reset(ResetReason::ResumeTokenTooOld), None)),
+            OnGap::Continue => Ok((Answer::Resumed, Some((oldest, self.link_before(oldest).await?)))),
+            OnGap::Fail => Err(Error::HistoryGone { from, oldest }),
+        }
+    }
+
+    async fn link_before(&self, offset: Offset) -> Result<Link, Error> {
+        let log = &self.around.log;
+        let in_window = log.window().link_before(offset);
+        match in_window {
+            Some(link) => Ok(link),
+            None => Ok(log.store().link_before(log.row(), offset).await?),
+        }
+    }
+
+    pub(super) async fn start(
+        &mut self,
+        answer: Answer,
+        begin: Option<(Offset, Link)>,
+        live: Live,
+    ) -> Result<(), Error> {
+        let (tail, _) = self.around.log.tail();
+        let row = self.around.log.row();
+        let (epoch, oldest) = (row.epoch, row.oldest);
+        if let Some((from, link)) = begin {
+            self.place(from, link, live);
+            self.ready.push_back(complete(Frame::Subscribed {
+                answer,
+                epoch,
+                from,
+                oldest,
+                tail,
+            }));
+            return Ok(());
+        }
+        let limits = SnapshotLimits {
+            sessions: limits::SNAPSHOT_SESSIONS_MAX,
+            items: limits::SNAPSHOT_ITEMS_MAX,
+            scan: limits::SNAPSHOT_SCAN_MAX,
+            bytes: limits::SNAPSHOT_BYTES_MAX,
+        };
+        let snapshot = self
+            .around
+            .log
+            .store()
+            .snapshot(row.key, &self.request.interests, limits)
+            .await?;
+        let from = snapshot.log.tail;
+        self.place(from, snapshot.log.link, live);
+        let reason = match answer {
+            Answer::Reset(reason) => Some(reason),
+            Answer::Started | Answer::Resumed => None,
+        };
+        let mut frames = vec![
+            Frame::Subscribed {
+                answer,
+                epoch,
+                from,
+                oldest,
+                tail: tail.max(from),
+            },
+            Frame::SnapshotBegin { reason, offset: from },
+        ];
+        let entries = snapshot.sessions.into_iter().map(|entry| self.entry(entry)).collect();
+        frames.extend(pages(entries, self.request.frame_bytes).map(Frame::SnapshotPage));
+        self.ready
+            .extend(frames.into_iter().map(|frame| (frame, Kind::SnapshotPending)));
+        self.ready.push_back(complete(Frame::SnapshotEnd {
+            truncated: snapshot.truncated,
+        }));
+        Ok(())
+    }
+
+    fn place(&mut self, from: Offset, link: Link, live: Live) {
+        self.handoff = Handoff::new(from, link, live);
+        if live == Live::Wanted {
+            self.around.log.await_tail(self.seat_id, from);
+        }
+    }
+
+    fn entry(&self, mut snapshot: SessionSnapshot) -> SnapshotEntry {
+        fit(&mut snapshot);
+        let routing = snapshot.session.routing();
+        let texts = match self.request.interests.detail(&routing) {
+            Some(Detail::Content | Detail::Live) => {
+                let open = snapshot.items.iter().filter_map(opened);
+                // The lock is given back between two items: their texts are large.
+                fitting(open.flat_map(|opened| self.around.log.deltas().texts_so_far(&opened)))
+            }
+            Some(Detail::Summary) | None => Vec::new(),
+        };
+        SnapshotEntry { snapshot, texts }
+    }
+}
+
+/// The item that this event starts. The store may know of a later start than is announced here; that one's text is not here yet.
+fn opened(event: &Event) -> Option<Opened> {
+    let started = event.item_step == Some(ItemStep::Started);
+    event.item.filter(|_| started).map(|item| Opened {
+        session: event.routing.session.clone(),
+        item,
+        started: event.offset,
+    })
+}

@@ -1,0 +1,56 @@
+//! How a stream ends politely.
+//!
+//! Believe this: COMPLETE is said only when the store says that every session is closed and the subscriber was told so. Every other
+//! end leaves a resume token that goes on.
+
+use super::{Error, Subscription};
+use crate::interest::{Interest, Selector};
+use crate::limits;
+use crate::resume_token::Kind;
+use crate::session::{Lifecycle, Session};
+use crate::store::SnapshotLimits;
+use crate::subscription::frame::Frame;
+
+impl Subscription {
+    /// The last frame, if somebody outside wants the stream to end. Never the first one: how the start was answered comes before it.
+    pub(super) fn closing(&self) -> Option<(Frame, Kind)> {
+        if matches!(self.ready.front(), Some((Frame::Subscribed { .. }, _))) {
+            return None;
+        }
+        // The credential first: what it may no longer see is not even said goodbye to as if it could come back.
+        let credential = *self.around.credential.borrow();
+        let (reason, retry_after) = credential.or_else(|| *self.around.draining.borrow())?;
+        // A snapshot that is cut short was not given, however its place reads.
+        let whole = !self
+            .ready
+            .iter()
+            .any(|(frame, _)| matches!(frame, Frame::SnapshotEnd { .. }));
+        let kind = if whole { Kind::Complete } else { Kind::SnapshotPending };
+        Some((Frame::Closing { reason, retry_after }, kind))
+    }
+
+    /// Whether all sessions of the interests are closed, and their closing was told.
+    pub(super) async fn all_closed(&self) -> Result<bool, Error> {
+        let log = &self.around.log;
+        let limits = SnapshotLimits {
+            items: 0,
+            scan: 0,
+            bytes: 0,
+            sessions: limits::SNAPSHOT_SESSIONS_MAX,
+        };
+        let now = log
+            .store()
+            .snapshot(log.row().key, &self.request.interests, limits)
+            .await?;
+        let (next, _) = self.handoff.place();
+        let ended = |session: &Session| session.lifecycle == Lifecycle::Closed && session.last_offset < next;
+        // A session that is wanted by name and not there yet is still to come.
+        let is_there = |interest: &Interest| match &interest.selector {
+            Selector::Session(id) | Selector::Subtree(id) => now.sessions.iter().any(|entry| entry.session.id == *id),
+            Selector::All | Selector::Project(_) | Selector::Vendor(_) => !now.sessions.is_empty(),
+        };
+        Ok(!now.truncated
+            && self.request.interests.iter().all(is_there)
+            && now.sessions.iter().all(|entry| ended(&entry.session)))
+    }
+}
