@@ -171,6 +171,12 @@ async fn a_restart_in_mid_sentence_leaves_nobody_with_a_wrong_text() {
     let mut writer = Publisher::open(&client, "w").await;
     let mut stream = client.subscribe(resume(&token, wanted)).await;
     writer.delta(fragment("s", "item", 4, " done")).await;
+    let unavailable = |frame: &Frame| match frame {
+        Frame::ItemText(text) => matches!(text.state, Some(State::Unavailable(_))).then_some(()),
+        Frame::Deltas(_) => panic!("a fragment of a text that nobody has"),
+        _ => None,
+    };
+    stream.until("word that the text is not to be had", unavailable).await;
     writer.append(on("s").completes("item", "half done")).await;
     while !replica.texts.is_empty() {
         replica.take(&stream.next().await);
@@ -302,4 +308,48 @@ async fn sigterm_closes_streams_politely_and_their_places_stay_good() {
     let hub = data.start().await;
     let mut again = hub.client().subscribe(resume(&token, wanted)).await;
     assert_eq!(again.subscribed().await.answer(), v1::Answer::Resumed);
+}
+
+#[tokio::test]
+async fn a_resume_token_of_any_frame_leaves_no_offset_unaccounted_for() {
+    let data = DataDir::new();
+    let hub = data.start().await;
+    let client = hub.client();
+    let wanted = vec![session("s", v1::Detail::Live)];
+    let mut writer = Publisher::open(&client, "w").await;
+    writer.append(on("s").starts("item")).await;
+    let mut stream = client.subscribe(from_start(wanted.clone())).await;
+    stream.caught_up().await;
+    let told = client
+        .append((0..5).map(|number| on("noise").says(&number.to_string())).collect())
+        .await;
+    writer.delta(fragment("s", "item", 0, "hello")).await;
+    fragments(&mut stream, 1).await;
+    let token = stream.token.clone();
+    let from = client.subscribe(resume(&token, wanted)).await.subscribed().await.from;
+    assert!(
+        from <= told[0],
+        "[.., {from}) was in no frame, and {} is before it",
+        told[0]
+    );
+}
+
+#[tokio::test]
+async fn a_text_that_becomes_too_long_is_said_to_be_so() {
+    let data = DataDir::new();
+    let hub = data.start().await;
+    let client = hub.client();
+    let mut writer = Publisher::open(&client, "w").await;
+    let mut stream = client.subscribe(from_now(vec![session("s", v1::Detail::Live)])).await;
+    stream.caught_up().await;
+    writer.append(on("s").starts("item")).await;
+    let piece = "x".repeat(100 * 1024);
+    for at in 0..3 {
+        writer.delta(fragment("s", "item", at * piece.len(), &piece)).await;
+    }
+    let unavailable = |frame: &Frame| match frame {
+        Frame::ItemText(text) => matches!(text.state, Some(State::Unavailable(_))).then_some(()),
+        _ => None,
+    };
+    stream.until("word that the text is too long", unavailable).await;
 }

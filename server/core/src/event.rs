@@ -250,8 +250,8 @@ pub struct Draft {
     pub session: SessionRef,
     /// The vendor's key that the session gets if this event opens it by id.
     pub opens: Option<SessionKey>,
-    /// Its name; given by the hub where the writer did not.
-    pub event_id: EventId,
+    /// Its name, where the writer gave it one; the hub gives it one when it is placed.
+    pub event_id: Option<EventId>,
     /// What makes it recognisable when sent again.
     pub dedupe: Option<DedupeKey>,
     /// The payload's kind.
@@ -303,6 +303,9 @@ pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
 
     /// Kind and body of the event that opens a session, at this time, which its first event did not open.
     fn opened(&self, key: Option<&SessionKey>, now: Time) -> (Kind, Bytes);
+
+    /// The id of the item that an event names; empty where it names none.
+    fn item_id(&self, sent: &Bytes) -> Arc<str>;
 
     /// The message that is sent for a fragment: its body with the session's id.
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes;

@@ -12,13 +12,14 @@ use tokio::sync::watch;
 use crate::appender::Appender;
 use crate::appender::committer::Committer;
 use crate::clock::Clock;
-use crate::event::Encode;
+use crate::event::{Encode, Families, Family};
 use crate::id::TenantId;
+use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::limits;
 use crate::log::Log;
 use crate::offset::Time;
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
-use crate::store::{self, Store};
+use crate::store::{self, Read, Store};
 use crate::subscription::frame::ClosingReason;
 use crate::subscription::{self, Closing, Subscription, Surroundings};
 use crate::window::Budget;
@@ -27,6 +28,7 @@ use crate::window::Budget;
 #[derive(Debug)]
 pub struct Hub {
     store: Arc<dyn Store>,
+    encode: Arc<dyn Encode>,
     clock: Arc<dyn Clock>,
     appender: Appender,
     budget: Arc<Budget>,
@@ -51,9 +53,10 @@ impl Hub {
         window_bytes: usize,
     ) -> Result<(Arc<Hub>, Committer), store::Error> {
         let keyring = load_keyring(&*store, clock.now()).await?;
-        let (appender, committer) = Committer::new(store.clone(), encode, clock.clone());
+        let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone());
         let hub = Hub {
             store,
+            encode,
             clock,
             appender,
             budget: Budget::new(window_bytes),
@@ -73,9 +76,37 @@ impl Hub {
             return Ok(log.clone());
         }
         let row = self.store.open_log(tenant).await?;
+        let log = Arc::new(Log::new(row, self.store.clone(), self.budget.clone()));
+        self.recover(&log).await?;
         // Who came first meanwhile has a log that others hold already: there is never a second one.
-        let open = || Arc::new(Log::new(row, self.store.clone(), self.budget.clone()));
-        Ok(self.logs().entry(tenant.clone()).or_insert_with(open).clone())
+        Ok(self.logs().entry(tenant.clone()).or_insert(log).clone())
+    }
+
+    /// Finds the items that were open when the last process ended: their texts ended with it, and nobody shall wait for more of them in
+    /// silence. It looks as far back as one open turn may reach; an older item that is still open is not told of.
+    async fn recover(&self, log: &Log) -> Result<(), store::Error> {
+        let items = Families::from_iter([Family::Message, Family::Reasoning, Family::Tool]);
+        let interest = Interest {
+            families: items,
+            ..Interest::new(Selector::All, Detail::Content)
+        };
+        let Ok(interests) = Interests::new(vec![interest]) else {
+            return Ok(());
+        };
+        let row = log.row();
+        let read = Read {
+            log: row,
+            interests: &interests,
+            from: row.oldest,
+            until: row.tail,
+            events_max: limits::RECOVER_EVENTS_MAX,
+            bytes_max: limits::RECOVER_BYTES_MAX,
+            scan_max: limits::RECOVER_EVENTS_MAX,
+        };
+        let mut newest = self.store.read_back(read).await?.events;
+        newest.reverse();
+        log.recover(&newest, |event| self.encode.item_id(&event.bytes));
+        Ok(())
     }
 
     /// The logs that somebody subscribes to.

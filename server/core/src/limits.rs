@@ -60,6 +60,11 @@ pub const ITEM_TEXTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most items in flight in one log. Beyond it the oldest are forgotten: they were abandoned, or will be completed.
 pub const ITEMS_IN_FLIGHT_MAX: usize = 10_000;
 
+/// Most events, and bytes of them, that a starting process looks back at for items that were open when the last one ended.
+pub const RECOVER_EVENTS_MAX: usize = 10_000;
+/// See [`RECOVER_EVENTS_MAX`].
+pub const RECOVER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Most events in one `events` frame.
 pub const FRAME_EVENTS_MAX: usize = 512;
 

@@ -118,9 +118,16 @@ impl Log {
     /// Why it goes no further; nobody needs to do anything about it.
     pub fn push_delta(&self, delta: &Delta) -> Result<(), Dropped> {
         let (tail, _) = self.tail();
-        let (number, routing) = lock(&self.deltas).push(delta, tail)?;
-        lock(&self.index).publish_delta(&routing, delta.channel.family(), number + 1);
+        let pushed = lock(&self.deltas).push(delta, tail)?;
+        for (routing, family) in &pushed.wake {
+            lock(&self.index).publish_delta(routing, *family, pushed.due);
+        }
         Ok(())
+    }
+
+    /// Takes notice of the newest events, in offset order, before anybody subscribes: see [`DeltaWindow::recover`].
+    pub(crate) fn recover(&self, events: &[Event], name: impl Fn(&Event) -> Arc<str>) {
+        lock(&self.deltas).recover(events, name);
     }
 
     /// The newest events.

@@ -131,7 +131,7 @@ pub(crate) fn draft_of(session: SessionRef, kind: Kind) -> Draft {
         session,
         opens: None,
         body: Bytes::copy_from_slice(event_id.as_str().as_bytes()),
-        event_id,
+        event_id: Some(event_id),
         dedupe: None,
         kind,
         family: kind.family().unwrap_or(Family::Vendor),

@@ -62,18 +62,17 @@ fn draft(append: &hub::EventAppend, writer: Option<&WriterId>, now: Time) -> Res
     let family = writable(kind)?;
     let session = parse_ref("session", session.as_ref())?;
     let event_id = match event.event_id.as_str() {
-        "" => EventId::random(),
-        id => EventId::parse(id).map_err(|error| Fault::id("event.event_id", &error))?,
+        "" => None,
+        id => Some(EventId::parse(id).map_err(|error| Fault::id("event.event_id", &error))?),
     };
     let without_writer = writer.is_none();
     if without_writer && *seq != 0 {
         return Err(Fault::new("seq", "is set without a writer; leave it 0, or name the writer").into());
     }
     check_names(&event, dedupe_key)?;
-    let dedupe = match (dedupe_key.as_str(), event.event_id.as_str()) {
-        ("", "") => None,
-        ("", _) => without_writer.then(|| DedupeKey::of_event_id(&event_id)),
-        (key, _) => Some(DedupeKey::of_key(key)),
+    let dedupe = match dedupe_key.as_str() {
+        "" => event_id.as_ref().filter(|_| without_writer).map(DedupeKey::of_event_id),
+        key => Some(DedupeKey::of_key(key)),
     };
     let meaning = meaning(event.payload.as_ref())?;
     Ok(Draft {

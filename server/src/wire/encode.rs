@@ -3,6 +3,8 @@
 //! Believe this: an event is encoded once. Its writer's part (the body) was cut out at the door, the hub's part is put before it, the
 //! link behind it; protobuf lets fields stand in any order, so nothing is ever taken apart again.
 
+use std::sync::Arc;
+
 use bellboard_core::event::{Encode, Kind, Placement};
 use bellboard_core::id::SessionId;
 use bellboard_core::link::Link;
@@ -71,6 +73,11 @@ impl Encode for Protobuf {
             ..v1::Event::default()
         };
         (Kind(SESSION_OPENED_FIELD), event.encode_to_vec().into())
+    }
+
+    fn item_id(&self, sent: &Bytes) -> Arc<str> {
+        // What this hub stored it can read; were it otherwise, the item has no name to tell.
+        v1::Event::decode(sent.clone()).unwrap_or_default().item_id.into()
     }
 
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {

@@ -51,7 +51,7 @@ impl Batch {
 /// The names of appends.
 #[must_use]
 pub fn names(appends: &[Append]) -> Vec<Name> {
-    let id = |append: &Append| append.draft.as_ref().ok().map(|draft| draft.event_id.to_string());
+    let id = |append: &Append| append.draft.as_ref().ok()?.event_id.as_ref().map(ToString::to_string);
     appends
         .iter()
         .map(|append| (append.seq, id(append).unwrap_or_default()))

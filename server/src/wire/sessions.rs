@@ -4,7 +4,7 @@
 
 use bellboard_core::appender::{self, Append, Condition, Outcome};
 use bellboard_core::event::{Draft, SessionRef};
-use bellboard_core::id::{EventId, SessionId};
+use bellboard_core::id::SessionId;
 use bellboard_core::log::Log;
 use bellboard_core::offset::Time;
 use bellboard_core::session::{Session, SessionKey};
@@ -152,7 +152,7 @@ fn own(
     let draft = Draft {
         session,
         opens,
-        event_id: EventId::random(),
+        event_id: None,
         dedupe: None,
         kind,
         family,

@@ -222,13 +222,13 @@ impl<'a> Decision<'a> {
         let lineage = self.lineage(draft, known.as_ref().map(|session| &session.id))?;
         let session = known.unwrap_or_else(|| self.open_for(draft));
         let writer = claim.map(|claim| (claim.writer.clone(), seq));
-        let (session, stored) = self.place(session, draft, writer.clone(), lineage);
+        let (session, event_id, stored) = self.place(session, draft, writer.clone(), lineage);
         self.repeats.extend(writer.map(|seq| (seq, stored)));
         if let Some(key) = draft.dedupe {
             self.dedupes.insert((session.number, key), stored);
         }
         Ok(Outcome::Stored {
-            event_id: draft.event_id.clone(),
+            event_id,
             session: session.id,
             stored,
         })
@@ -344,7 +344,7 @@ impl<'a> Decision<'a> {
         let draft = Draft {
             session: SessionRef::Id(session.id.clone()),
             opens: None,
-            event_id: EventId::random(),
+            event_id: None,
             dedupe: None,
             kind,
             family: Family::Session,
@@ -365,7 +365,7 @@ impl<'a> Decision<'a> {
         draft: &Draft,
         writer: Option<(WriterId, u64)>,
         lineage: Option<Box<[SessionId]>>,
-    ) -> (Session, Stored) {
+    ) -> (Session, EventId, Stored) {
         let (offset, index) = (self.log.tail, session.next_index);
         if let Some(life) = draft.life.filter(|life| *life > session.life) {
             session.live_again(life);
@@ -377,11 +377,12 @@ impl<'a> Decision<'a> {
             self.relink(&session, above);
         }
         session.apply(&draft.session_step, lineage, offset, self.now);
+        let event_id = draft.event_id.clone().unwrap_or_else(EventId::random);
         let placement = Placement {
             offset,
             index,
             recorded: self.now,
-            event_id: &draft.event_id,
+            event_id: &event_id,
             session: &session.id,
             root: session.root(),
             parent: session.parent(),
@@ -417,7 +418,7 @@ impl<'a> Decision<'a> {
             raw: draft.raw.clone(),
         });
         self.changed.insert_session(session.clone());
-        (session, Stored { offset, index })
+        (session, event_id, Stored { offset, index })
     }
 
     /// Gives all that lies below a session its new ancestors too: children may come before their parent knows its own.

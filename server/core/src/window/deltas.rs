@@ -31,6 +31,14 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Every channel.
+    const ALL: [Channel; 4] = [
+        Channel::Message,
+        Channel::Reasoning,
+        Channel::ToolInput,
+        Channel::ToolOutput,
+    ];
+
     /// The family whose interests want it.
     #[must_use]
     pub const fn family(self) -> Family {
@@ -132,6 +140,15 @@ pub struct FoundDeltas {
     pub visited: usize,
 }
 
+/// What a fragment that was taken means to subscribers.
+#[derive(Debug)]
+pub struct Pushed {
+    /// One past its number.
+    pub due: u64,
+    /// Who is to look: whoever wants fragments of these families of sessions that stand there.
+    pub wake: Vec<(Arc<Routing>, Family)>,
+}
+
 impl DeltaWindow {
     /// The number of the next fragment.
     #[must_use]
@@ -170,25 +187,55 @@ impl DeltaWindow {
         self.items.clear();
     }
 
-    /// Takes a fragment that came when the log reached `tail`. Returns its number and where its session stands.
+    /// Takes notice of events that were stored before this process, in offset order: what is open after them has lost its texts, and
+    /// whoever looks at it is told so. `name` tells an event's item id.
+    pub fn recover(&mut self, events: &[Event], name: impl Fn(&Event) -> Arc<str>) {
+        events.iter().for_each(|event| self.observe(event));
+        for event in events {
+            if let (Some(item), Some(ItemStep::Started)) = (event.item, event.item_step) {
+                self.items.lose(&event.routing.session, item, &name(event));
+            }
+        }
+    }
+
+    /// Takes a fragment that came when the log reached `tail`.
+    ///
+    /// Where a text is lost over it, all fragments go with it: whoever reads them finds them gone, and is given the texts anew, among
+    /// them the one that is not to be had any more.
     ///
     /// # Errors
     /// Why it goes no further; it was counted.
-    pub fn push(&mut self, delta: &Delta, tail: Offset) -> Result<(u64, Arc<Routing>), Dropped> {
-        let routing = self.items.extend(delta).inspect_err(|_| self.dropped += 1)?;
+    pub fn push(&mut self, delta: &Delta, tail: Offset) -> Result<Pushed, Dropped> {
+        let extended = self.items.extend(delta).inspect_err(|_| self.dropped += 1)?;
+        let mut wake = extended.lost;
+        if extended.grown {
+            self.keep(delta, extended.routing.clone(), tail);
+        } else {
+            self.dropped += 1;
+        }
+        if !wake.is_empty() {
+            self.start = self.end() + 1;
+            self.slots.clear();
+            self.slot_bytes = 0;
+            self.postings.clear();
+        }
+        wake.push((extended.routing, delta.channel.family()));
+        Ok(Pushed { due: self.end(), wake })
+    }
+
+    fn keep(&mut self, delta: &Delta, routing: Arc<Routing>, tail: Offset) {
         let number = self.end();
         self.slot_bytes += delta.message.len();
         let posting = self.postings.entry(routing.session.clone()).or_default();
         posting.push_back(number);
         self.slots.push_back(Slot {
             after: self.slots.back().map_or(tail, |last| tail.max(last.after)),
-            routing: routing.clone(),
+            routing,
             item: delta.item,
             channel: delta.channel,
             message: delta.message.clone(),
         });
         while self.slot_bytes > limits::DELTA_WINDOW_BYTES_MAX && self.trim_one() {}
-        Ok((number, routing))
     }
 
     /// Fragments from number `from` on, for a subscriber that has read the log up to `next`; none when some of them are gone. About

@@ -2,6 +2,8 @@
 //!
 //! Believe this: the store must treat what it gives as opaque; only its lengths and its last eight bytes mean something.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::event::{Encode, Kind, Placement};
@@ -35,6 +37,10 @@ impl Encode for PlainEncode {
     fn opened(&self, key: Option<&SessionKey>, _: Time) -> (Kind, Bytes) {
         let native_id = key.map_or("", |key| &*key.native_id);
         (Kind(20), Bytes::copy_from_slice(native_id.as_bytes()))
+    }
+
+    fn item_id(&self, _: &Bytes) -> Arc<str> {
+        "item".into()
     }
 
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {

@@ -33,6 +33,17 @@ struct OpenText {
     lost: bool,
 }
 
+/// What a fragment did.
+#[derive(Debug)]
+pub(super) struct Extended {
+    /// Where its session stands.
+    pub(super) routing: Arc<Routing>,
+    /// Whether its text grew by it.
+    pub(super) grown: bool,
+    /// Whose texts were lost over it.
+    pub(super) lost: Vec<(Arc<Routing>, Family)>,
+}
+
 /// The open items of one log.
 #[derive(Debug, Default)]
 pub(super) struct OpenItems {
@@ -80,8 +91,8 @@ impl OpenItems {
         }
     }
 
-    /// Adds a fragment to its text. Returns where its session stands.
-    pub(super) fn extend(&mut self, delta: &Delta) -> Result<Arc<Routing>, Dropped> {
+    /// Adds a fragment to its text, or loses the text where it becomes too long.
+    pub(super) fn extend(&mut self, delta: &Delta) -> Result<Extended, Dropped> {
         let key = (delta.session.clone(), delta.item);
         let item = self.items.get_mut(&key).ok_or(Dropped::NotOpen)?;
         let at = match item.texts.iter().position(|text| text.channel == delta.channel) {
@@ -107,15 +118,40 @@ impl OpenItems {
         if delta.at > have {
             return Err(Dropped::Misplaced);
         }
+        let routing = item.routing.clone();
         if open.text.len() + delta.text.len() > limits::ITEM_TEXT_BYTES_MAX {
             self.text_bytes -= open.lose();
-            return Err(Dropped::TooLong);
+            return Ok(Extended {
+                lost: vec![(routing.clone(), item.family)],
+                routing,
+                grown: false,
+            });
         }
         open.text.extend_from_slice(&delta.text);
         self.text_bytes += delta.text.len();
-        let routing = item.routing.clone();
-        self.bound_texts();
-        Ok(routing)
+        Ok(Extended {
+            routing,
+            grown: true,
+            lost: self.bound_texts(),
+        })
+    }
+
+    /// Takes over an item that began before this process: what was said of it is lost.
+    pub(super) fn lose(&mut self, session: &SessionId, item: ItemKey, item_id: &Arc<str>) {
+        let Some(open) = self.items.get_mut(&(session.clone(), item)) else {
+            return;
+        };
+        let channels = Channel::ALL
+            .into_iter()
+            .filter(|channel| channel.family() == open.family);
+        open.texts = channels
+            .map(|channel| OpenText {
+                channel,
+                item_id: item_id.clone(),
+                text: BytesMut::new(),
+                lost: true,
+            })
+            .collect();
     }
 
     /// The items with texts that are wanted and were started before `next`, in the order of their starts.
@@ -165,19 +201,20 @@ impl OpenItems {
         }
     }
 
-    fn bound_texts(&mut self) {
-        if self.text_bytes <= limits::ITEM_TEXTS_BYTES_MAX {
-            return;
-        }
+    /// Loses the oldest texts while there are too many bytes of them. Returns whose.
+    fn bound_texts(&mut self) -> Vec<(Arc<Routing>, Family)> {
+        let mut lost = Vec::new();
         for Opened { session, item, .. } in &self.opened {
+            if self.text_bytes <= limits::ITEM_TEXTS_BYTES_MAX {
+                break;
+            }
             let Some(open) = self.items.get_mut(&(session.clone(), *item)) else {
                 continue;
             };
             self.text_bytes -= open.texts.iter_mut().map(OpenText::lose).sum::<usize>();
-            if self.text_bytes <= limits::ITEM_TEXTS_BYTES_MAX {
-                return;
-            }
+            lost.push((open.routing.clone(), open.family));
         }
+        lost
     }
 }
 

@@ -80,8 +80,9 @@ fn fragments_come_in_order_to_who_wants_them() {
     .iter()
     .enumerate()
     {
-        let (got, routing) = window.push(delta, Offset(2)).unwrap();
-        assert_eq!((got, &routing.session), (number as u64, &delta.session));
+        let pushed = window.push(delta, Offset(2)).unwrap();
+        let woken: Vec<_> = pushed.wake.iter().map(|(routing, _)| &routing.session).collect();
+        assert_eq!((pushed.due, woken), (number as u64 + 1, vec![&delta.session]));
     }
     let all = window.read(&live(), 0, Offset(2)).unwrap();
     assert_eq!((messages(&all), all.until), (vec!["m@0:he", "n@0:x", "m@2:llo"], 3));
@@ -286,9 +287,11 @@ fn a_text_that_is_too_long_is_said_to_be_missing_and_never_given_in_part() {
     let long = "x".repeat(limits::ITEM_TEXT_BYTES_MAX);
     window.push(&delta("a", "m", 0, &long), Offset(1)).unwrap();
     let end = long.len() as u64;
-    assert_eq!(
-        window.push(&delta("a", "m", end, "y"), Offset(1)).unwrap_err(),
-        Dropped::TooLong
+    let lost = window.push(&delta("a", "m", end, "y"), Offset(1)).unwrap();
+    assert!(lost.due > 1, "whoever has read all is woken");
+    assert!(
+        window.read(&live(), 1, Offset(1)).is_none(),
+        "and finds that the texts must be given anew"
     );
     assert_eq!(
         window.push(&delta("a", "m", end, "y"), Offset(1)).unwrap_err(),
@@ -314,6 +317,41 @@ fn all_texts_together_are_bounded_and_the_oldest_give_way() {
     assert!(window.text_bytes() <= limits::ITEM_TEXTS_BYTES_MAX);
     assert_eq!(text_of(&window, "a", "i0"), None);
     assert!((1..items).all(|nth| text_of(&window, "a", &format!("i{nth}")).is_some()));
+}
+
+#[test]
+fn whose_text_gives_way_to_others_is_told() {
+    let mut window = DeltaWindow::default();
+    let long = "x".repeat(limits::ITEM_TEXT_BYTES_MAX);
+    window.observe(&started(0, "old", "i"));
+    window.push(&delta("old", "i", 0, &long), Offset(1)).unwrap();
+    let mut woken = Vec::new();
+    for nth in 1..=limits::ITEM_TEXTS_BYTES_MAX / long.len() {
+        let item = format!("i{nth}");
+        window.observe(&started(nth as u64, "a", &item));
+        let pushed = window
+            .push(&delta("a", &item, 0, &long), Offset(nth as u64 + 1))
+            .unwrap();
+        woken.extend(pushed.wake.into_iter().map(|(routing, _)| routing.session.clone()));
+    }
+    assert!(
+        woken.contains(&session("old")),
+        "a reader of the old one would wait for its text in silence"
+    );
+}
+
+#[test]
+fn an_item_that_was_open_before_this_process_has_lost_its_text_and_says_so() {
+    let mut window = DeltaWindow::default();
+    let past = [started(0, "a", "done"), completed(1, "a", "done"), started(2, "a", "m")];
+    window.recover(&past, |_| "m".into());
+    let (opened, _) = window.opened(&live(), Offset(3)).unwrap();
+    assert_eq!(opened.len(), 1, "what was completed is not open");
+    assert_eq!(text_of(&window, "a", "m"), None);
+    assert_eq!(
+        window.push(&delta("a", "m", 4, "o"), Offset(3)).unwrap_err(),
+        Dropped::TooLong
+    );
 }
 
 #[test]
