@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use bellboard_core::event::SessionRef;
 use bellboard_core::id::SessionId;
 use bellboard_core::link::Digest;
 use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber, Time};

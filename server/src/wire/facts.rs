@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use bellboard_core::session::{SessionFacts, normal_project};
+use bellboard_core::session::{SessionFacts, normal_project, normal_vendor};
 use bellboard_proto::v1;
 use prost::Message;
 
@@ -144,7 +144,7 @@ pub fn parse_facts(field: &str, facts: &v1::SessionFacts, mask: &Mask) -> Result
     Ok(SessionFacts {
         title: taken("title", title),
         project: taken("project", &normal_project(project)),
-        vendor: taken("vendor", vendor),
+        vendor: taken("vendor", &normal_vendor(vendor)),
         parent: None,
         other,
     })

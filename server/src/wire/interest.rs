@@ -2,7 +2,7 @@
 
 use bellboard_core::event::{Families, Family};
 use bellboard_core::interest::{Detail, Interest, Interests, Selector};
-use bellboard_core::session::normal_project;
+use bellboard_core::session::{normal_project, normal_vendor};
 use bellboard_proto::v1::{self, interest::Selector as Sent};
 
 use crate::wire::fault::Fault;
@@ -44,7 +44,7 @@ fn parse_one(field: &str, interest: &v1::Interest) -> Result<Interest, Fault> {
         }
         Some(Sent::Vendor(v1::VendorSelector { vendor })) => {
             required("vendor.vendor", vendor)?;
-            Selector::Vendor(vendor.clone())
+            Selector::Vendor(normal_vendor(vendor))
         }
         Some(Sent::Session(v1::SessionSelector {
             session_id,

@@ -5,7 +5,7 @@
 
 use bellboard_core::log::Log;
 use bellboard_core::offset::Offset;
-use bellboard_core::session::{Session, normal_project};
+use bellboard_core::session::{Session, normal_project, normal_vendor};
 use bellboard_core::store::{SessionFilter, SessionOrder};
 use bellboard_proto::v1;
 use prost::Message;
@@ -57,7 +57,7 @@ impl List {
         };
         let filter = SessionFilter {
             project: (!project.is_empty()).then(|| normal_project(&project).into()),
-            vendor: (!vendor.is_empty()).then(|| vendor.into()),
+            vendor: (!vendor.is_empty()).then(|| normal_vendor(&vendor).into()),
             parent: parent.transpose()?,
             roots_only,
             include_closed,

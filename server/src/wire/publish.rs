@@ -100,10 +100,7 @@ impl Publish {
     async fn next(&mut self) -> Option<Result<Answer, Status>> {
         loop {
             match self.phase {
-                Phase::Opening => {
-                    self.phase = Phase::Open;
-                    return Some(self.open().await);
-                }
+                Phase::Opening => return self.opening().await,
                 Phase::HalfClosed if self.awaited.is_empty() => return None,
                 Phase::Ended => return None,
                 Phase::Open | Phase::HalfClosed => {}
@@ -131,7 +128,7 @@ impl Publish {
 
     /// Waits for whatever comes first. Cancel safe: nothing is taken out of anything before it is returned.
     async fn happened(&mut self) -> Happened {
-        let room = self.phase == Phase::Open
+        let room = matches!(self.phase, Phase::Opening | Phase::Open)
             && self.unacknowledged.0 < limits::UNACKNOWLEDGED_EVENTS_MAX
             && self.unacknowledged.1 < limits::UNACKNOWLEDGED_BYTES_MAX;
         let clock: &dyn Clock = self.state.hub.clock();
@@ -154,15 +151,27 @@ impl Publish {
         }
     }
 
-    /// The first frame must open the stream.
-    async fn open(&mut self) -> Result<Answer, Status> {
-        let first = self.inbound.message().await;
-        let first = first.map_err(|error| unread(&error).unwrap_or(error))?;
-        let Some(Frame::Open(open)) = first.and_then(|request| request.frame) else {
-            return Err(unexpected(
-                "the first frame does not open the stream; send `open` first",
-            ));
+    /// The first frame must open the stream, and come in the time between two heartbeats.
+    async fn opening(&mut self) -> Option<Result<Answer, Status>> {
+        let first = match self.happened().await {
+            Happened::Frame(Ok(first)) => first.and_then(|request| request.frame),
+            Happened::Frame(Err(error)) => return unread(&error).map(Err),
+            Happened::Ending => {
+                self.phase = Phase::Ended;
+                return self.ending();
+            }
+            Happened::Quiet | Happened::Answered(_) => None,
         };
+        self.phase = Phase::Open;
+        Some(match first {
+            Some(Frame::Open(open)) => self.open(open).await,
+            Some(Frame::Batch(_) | Frame::Keepalive(_)) | None => Err(unexpected(
+                "the first frame does not open the stream, or none came; send `open` first",
+            )),
+        })
+    }
+
+    async fn open(&mut self, open: v1::PublishOpen) -> Result<Answer, Status> {
         let v1::PublishOpen { writer_id, fence } = open;
         let claim = named_claim("open.writer_id", &writer_id, fence)?;
         let log = self.allowed.log.clone();

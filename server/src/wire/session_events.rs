@@ -112,29 +112,33 @@ impl SessionEventsService for Service {
 
     async fn close_session(
         &self,
-        _: Request<v1::CloseSessionRequest>,
+        request: Request<v1::CloseSessionRequest>,
     ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        self.state.authorize(&request, Scope::Publish).await?;
         Err(unbuilt("CloseSession"))
     }
 
     async fn archive_session(
         &self,
-        _: Request<v1::ArchiveSessionRequest>,
+        request: Request<v1::ArchiveSessionRequest>,
     ) -> Result<Response<v1::ArchiveSessionResponse>, Status> {
+        self.state.authorize(&request, Scope::Publish).await?;
         Err(unbuilt("ArchiveSession"))
     }
 
     async fn delete_session(
         &self,
-        _: Request<v1::DeleteSessionRequest>,
+        request: Request<v1::DeleteSessionRequest>,
     ) -> Result<Response<v1::DeleteSessionResponse>, Status> {
+        self.state.authorize(&request, Scope::Admin).await?;
         Err(unbuilt("DeleteSession"))
     }
 
     async fn fork_session(
         &self,
-        _: Request<v1::ForkSessionRequest>,
+        request: Request<v1::ForkSessionRequest>,
     ) -> Result<Response<v1::ForkSessionResponse>, Status> {
+        self.state.authorize(&request, Scope::Publish).await?;
         Err(unbuilt("ForkSession"))
     }
 

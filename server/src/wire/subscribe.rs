@@ -69,15 +69,17 @@ impl SubscribeService for Service {
 
     async fn update_subscription(
         &self,
-        _: Request<v1::UpdateSubscriptionRequest>,
+        request: Request<v1::UpdateSubscriptionRequest>,
     ) -> Result<Response<v1::UpdateSubscriptionResponse>, Status> {
+        self.state.authorize(&request, Scope::Read).await?;
         Err(unbuilt("UpdateSubscription"))
     }
 
     async fn refresh_credential(
         &self,
-        _: Request<v1::RefreshCredentialRequest>,
+        request: Request<v1::RefreshCredentialRequest>,
     ) -> Result<Response<v1::RefreshCredentialResponse>, Status> {
+        self.state.authorize(&request, Scope::Read).await?;
         Err(unbuilt("RefreshCredential"))
     }
 }
