@@ -69,7 +69,7 @@ impl Replica {
         assert!(repeated.is_none(), "offset {} was delivered twice", event.offset);
         let item = (event.session_id.clone(), event.item_id.clone());
         match &event.payload {
-            Some(Payload::MessageStarted(_)) => drop(self.texts.entry(item).or_default()),
+            Some(Payload::MessageStarted(_)) => drop(self.texts.insert(item, String::new())),
             Some(Payload::MessageCompleted(_)) => {
                 let shown = self.texts.remove(&item).unwrap_or_default();
                 let whole = text(event);

@@ -2684,10 +2684,11 @@ pub struct SessionFacts {
     /// What to show for it, at most 1,024 characters.
     #[prost(string, tag = "1")]
     pub title: ::prost::alloc::string::String,
-    /// The project it belongs to now, normalised as in `SessionKey`. Starts as the key's.
+    /// The project it belongs to, normalised as in `SessionKey`. Starts as the key's. Fixed once it is known, because selectors go
+    /// by it: another one is ignored until moving is built.
     #[prost(string, tag = "2")]
     pub project: ::prost::alloc::string::String,
-    /// The vendor, as in `SessionKey`. Fixed when the session has a key.
+    /// The vendor, as in `SessionKey`. Fixed once it is known.
     #[prost(string, tag = "3")]
     pub vendor: ::prost::alloc::string::String,
     /// The agent within the vendor's product, for instance `build`. Empty when it has only one.
@@ -7358,7 +7359,8 @@ impl ::prost::Name for Redacted {
     }
 }
 /// A live-only fragment of an item. Never stored; superseded by the item's completed event, which has the full value. A
-/// client applies it only if `at` equals what it has of that item's channel, and drops it otherwise.
+/// client applies it only if `at` equals what it has of that item's channel, and drops it otherwise. An item's started event
+/// empties its channels, also when it is not the first one.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Delta {
     /// The item's session.
@@ -9832,15 +9834,15 @@ pub struct SessionSnapshot {
     /// Its row.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<Session>,
-    /// At CONTENT and LIVE: its newest 50 items, ascending by index, each as its terminal event, or as its started event
-    /// while it is open.
+    /// At CONTENT and LIVE: its newest 50 items among its newest 2,000 events, ascending by index, each as its terminal event,
+    /// or as its started event while it is open.
     #[prost(message, repeated, tag = "2")]
     pub items: ::prost::alloc::vec::Vec<Event>,
     /// At CONTENT and LIVE: the text so far of its open items, as far as they fit.
     #[prost(message, repeated, tag = "3")]
     pub item_texts: ::prost::alloc::vec::Vec<ItemText>,
     /// Gives what lies before `items` when given to `ListEvents` with the interest of this session alone at CONTENT and
-    /// order descending. Empty: nothing does.
+    /// order descending. Empty: no event before them was left unlooked at.
     #[prost(string, tag = "4")]
     pub items_page_token: ::prost::alloc::string::String,
     /// Its asks that are open, answering or unconfirmed. Empty until asks are built.

@@ -2190,15 +2190,15 @@ pub struct SessionSnapshot {
     /// Its row.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<crate::v1::Session>,
-    /// At CONTENT and LIVE: its newest 50 items, ascending by index, each as its terminal event, or as its started event
-    /// while it is open.
+    /// At CONTENT and LIVE: its newest 50 items among its newest 2,000 events, ascending by index, each as its terminal event,
+    /// or as its started event while it is open.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub items: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// At CONTENT and LIVE: the text so far of its open items, as far as they fit.
     #[prost(message, repeated, tag = "3")]
     pub item_texts: ::prost::alloc::vec::Vec<crate::v1::ItemText>,
     /// Gives what lies before `items` when given to `ListEvents` with the interest of this session alone at CONTENT and
-    /// order descending. Empty: nothing does.
+    /// order descending. Empty: no event before them was left unlooked at.
     #[prost(string, tag = "4")]
     pub items_page_token: ::prost::alloc::string::String,
     /// Its asks that are open, answering or unconfirmed. Empty until asks are built.

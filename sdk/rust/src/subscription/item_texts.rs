@@ -146,13 +146,18 @@ impl ItemTexts {
         }
     }
 
-    /// Forgets the texts of an item that the event completes: the event has the full value. A tool call's completed event, too.
+    /// Forgets the texts of an item that the event completes, because the event has the full value, or begins, because it begins
+    /// empty, also for the second time.
     pub fn apply_event(&mut self, event: &Event) {
-        let terminal = matches!(
+        let completed = matches!(
             event.payload,
             Some(Payload::MessageCompleted(_) | Payload::ReasoningCompleted(_) | Payload::ToolCompleted(_))
         );
-        if terminal {
+        let started = matches!(
+            event.payload,
+            Some(Payload::MessageStarted(_) | Payload::ReasoningStarted(_) | Payload::ToolStarted(_))
+        );
+        if completed || started {
             self.forget(|channel| channel.session_id == event.session_id && channel.item_id == event.item_id);
         }
     }
