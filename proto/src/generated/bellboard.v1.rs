@@ -7441,7 +7441,8 @@ pub struct ItemText {
     /// The item's channel, so that `unavailable` names it too.
     #[prost(enumeration = "DeltaChannel", tag = "3")]
     pub channel: i32,
-    /// The length in bytes of the text so far, which is the next delta's `at`. 0 when unavailable.
+    /// The length in bytes of the text so far, which is the `at` of the next delta to apply: one below it may still come, is
+    /// in the text already, and is dropped. 0 when unavailable.
     #[prost(uint64, tag = "4")]
     pub at: u64,
     /// The text so far. Clients must keep going on an unknown variant.
