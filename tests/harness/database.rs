@@ -27,6 +27,15 @@ pub async fn forget_logs(data: &Path) {
     database.close().await.expect("the database closes");
 }
 
+/// The newest change of the database's shape, by its name.
+pub async fn newest_migration(data: &Path) -> String {
+    let database = open(data).await;
+    let newest = rows(&database, "SELECT max(version) AS version FROM seaql_migrations").await;
+    let version = newest[0].try_get("", "version").expect("a name");
+    database.close().await.expect("the database closes");
+    version
+}
+
 /// Computes every link of every log anew, from the stored bytes. Returns how many events there are.
 ///
 /// # Panics

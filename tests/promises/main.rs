@@ -16,6 +16,7 @@ mod identity;
 mod history;
 mod kill;
 mod durability;
+mod landed;
 mod every_frame;
 mod hostile;
 mod limits;
