@@ -21,6 +21,7 @@ mod write;
 mod writers;
 mod rows;
 
+mod logs;
 mod place;
 mod event_rows;
 mod sessions;

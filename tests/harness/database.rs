@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bellboard_core::link::{Digest, LinkKey};
+use bellboard_core::link::{Digest, Link, LinkKey};
 use bellboard_core::offset::Epoch;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
 
@@ -43,11 +43,18 @@ pub async fn newest_migration(data: &Path) -> String {
 pub async fn verify_links(data: &Path) -> u64 {
     let database = open(data).await;
     let mut events = 0;
-    for log in rows(&database, "SELECT key, epoch, link_key, tail, link FROM logs").await {
+    for log in rows(
+        &database,
+        "SELECT key, epoch, link_key, tail, link, base_link FROM logs",
+    )
+    .await
+    {
         let number = |column| log.try_get::<i64>("", column).expect("a number").cast_unsigned();
         let secret: Vec<u8> = log.try_get("", "link_key").expect("the links' secret");
         let key = LinkKey::new(&secret.try_into().expect("32 bytes"));
-        let mut link = key.genesis(Epoch(number("epoch")));
+        let base: Option<i64> = log.try_get("", "base_link").expect("a link");
+        let genesis = || key.genesis(Epoch(number("epoch")));
+        let mut link = base.map_or_else(genesis, |link| Link(link.cast_unsigned()));
         let first = number("key") << 44;
         let places = format!(
             "WHERE place >= {first} AND place < {} ORDER BY place",

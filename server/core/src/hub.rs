@@ -17,9 +17,9 @@ use crate::id::TenantId;
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::limits;
 use crate::log::Log;
-use crate::offset::Time;
+use crate::offset::{Epoch, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
-use crate::store::{self, Read, Store};
+use crate::store::{self, LogRow, Read, Store};
 use crate::subscription::frame::ClosingReason;
 use crate::subscription::{self, Closing, Subscription, Surroundings};
 use crate::window::Budget;
@@ -218,6 +218,24 @@ async fn new_key(store: &dyn Store, keys: &[ResumeKey], mints_from: Time) -> Res
     };
     store.add_resume_key(&key).await?;
     Ok(key)
+}
+
+/// Gives every log another identity: what a store needs that was set back to an earlier state. From then on every older resume token is
+/// answered with a reset, and no fence that was given out in the lost history is given out again. No hub may run on the store.
+///
+/// # Errors
+/// When the store cannot be used. Calling it again does what is left, and what was done once more.
+pub async fn renew_epochs(store: &dyn Store) -> Result<Vec<LogRow>, store::Error> {
+    for log in store.logs().await? {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| store::Error::Unavailable(error.to_string().into()))?;
+        // Zero is what a field says that nobody filled in.
+        let epoch = Epoch(u64::from_be_bytes(random).max(1));
+        store
+            .renew_epoch(log.key, epoch, log.fence.saturating_add(limits::FENCE_LEAP))
+            .await?;
+    }
+    store.logs().await
 }
 
 /// Adds a resume token key that begins to mint after [`limits::RESUME_KEY_DELAY`], when every node knows it. Older ones go on verifying.

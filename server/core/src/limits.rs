@@ -137,6 +137,10 @@ pub const HEARTBEAT_JITTER: f64 = 0.2;
 /// How long a writer holds its lease without a sign of life.
 pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 
+/// How far the fences of a log move on when it gets another epoch: beyond all that the lost history can have given out, and small
+/// enough for millions of restores within the 53 bits that JavaScript counts exactly.
+pub const FENCE_LEAP: u64 = 1 << 32;
+
 /// How often the announced tail of a followed log is compared with the store, so that a commit whose outcome nobody told is told after all.
 pub const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -36,7 +36,7 @@ impl LinkKey {
         LinkKey(keyed(key))
     }
 
-    /// The link before offset 0 of the log with this identity.
+    /// The link before offset 0 of a log that was made with this identity.
     #[must_use]
     pub fn genesis(&self, epoch: Epoch) -> Link {
         self.hash(b"genesis", &epoch.0.to_be_bytes())

@@ -68,6 +68,9 @@ pub struct LogRow {
     pub link_key: LinkKey,
     /// Smallest offset still kept.
     pub oldest: Offset,
+    /// The link before `oldest`: where the chain that is kept begins. That of a log that was made with this epoch and never trimmed is
+    /// its genesis; a log that was given another epoch keeps the one it had.
+    pub base: Link,
     /// First unwritten offset.
     pub tail: Offset,
     /// The link before the tail.
@@ -291,6 +294,15 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The same, newest first: `events` in falling order, and `until` is the offset down to which was looked (its link is the one
     /// before it).
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error>;
+
+    /// All logs as they are now, in the order of their numbers.
+    async fn logs(&self) -> Result<Vec<LogRow>, Error>;
+
+    /// Gives a log another identity, and sets the newest fence that was given out. Its events, their links and everything else stay.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when there is no such log.
+    async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error>;
 
     /// The link before an offset of `[oldest, tail]`.
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error>;

@@ -29,6 +29,8 @@ pub(super) mod log {
         pub recorded: i64,
         pub fence: i64,
         pub sessions: i64,
+        /// The link before `oldest`. Null in a log that was made before there was such a column: the genesis of its epoch.
+        pub base_link: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -215,7 +215,7 @@ pub(super) async fn link_before(
     offset: Offset,
 ) -> Result<Link, Error> {
     let Some(before) = offset.0.checked_sub(1) else {
-        return Ok(log.link_key.genesis(log.epoch));
+        return Ok(log.base);
     };
     if offset == log.tail {
         return Ok(log.link);

@@ -28,7 +28,7 @@ use super::open::{self, Options, Role};
 use super::place::{Direction, LOGS_MAX, Range};
 use super::transaction::Transaction;
 use super::writers::Numbers;
-use super::{api_keys::ApiKeys, count, error, event_rows, read, resume_keys, sessions, snapshot};
+use super::{api_keys::ApiKeys, count, error, event_rows, logs, read, resume_keys, sessions, snapshot};
 
 /// All logs of all tenants, in one file. Dropped, it stops its own task and lets go of the file once running statements have ended.
 #[derive(Debug)]
@@ -114,13 +114,16 @@ pub(super) fn log_row(model: log::Model) -> Result<LogRow, Error> {
         recorded,
         fence,
         sessions,
+        base_link,
     } = model;
     let link_key = link_key.try_into().map_err(|_| error::corrupt("a log's key"))?;
+    let (link_key, epoch) = (LinkKey::new(&link_key), Epoch(epoch.cast_unsigned()));
     Ok(LogRow {
+        base: base_link.map_or_else(|| link_key.genesis(epoch), |link| Link(link.cast_unsigned())),
         key: LogKey(u32::try_from(key).map_err(|_| error::corrupt("a log's number"))?),
         tenant: TenantId::parse(&tenant).map_err(|error| error::corrupt(format!("a tenant {error}")))?,
-        epoch: Epoch(epoch.cast_unsigned()),
-        link_key: LinkKey::new(&link_key),
+        epoch,
+        link_key,
         oldest: Offset(oldest.cast_unsigned()),
         tail: Offset(tail.cast_unsigned()),
         link: Link(link.cast_unsigned()),
@@ -161,6 +164,7 @@ fn new_log(tenant: &TenantId) -> Result<log::ActiveModel, Error> {
         recorded: ActiveValue::Set(0),
         fence: ActiveValue::Set(0),
         sessions: ActiveValue::Set(0),
+        base_link: ActiveValue::Set(Some(link.0.cast_signed())),
     })
 }
 
@@ -196,6 +200,16 @@ impl Store for Sqlite {
 
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error> {
         read::read(&self.readers, &*self.encode, read, Direction::Back).await
+    }
+
+    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
+        logs::all(&self.readers).await
+    }
+
+    async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {
+        let transaction = begin_immediate(&self.writer).await?;
+        logs::renew_epoch(&transaction, log, epoch, fence).await?;
+        transaction.commit().await.map_err(error::of_commit)
     }
 
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error> {

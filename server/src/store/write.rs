@@ -64,6 +64,7 @@ async fn move_tail(connection: &impl ConnectionTrait, log: &LogRow, events: &[Ev
         epoch: _,
         link_key: _,
         oldest: _,
+        base: _,
         tail,
         link,
         recorded,

@@ -165,6 +165,12 @@ impl Committer {
         for log in logs(jobs, tasks) {
             let key = log.row().key;
             let row = transaction.lock(key).await?;
+            if row.epoch != log.row().epoch {
+                error!(epoch = %row.epoch, "the log under this hub is another one; restart it");
+                return Err(store::Error::Unavailable(
+                    "the log under this hub is another one".into(),
+                ));
+            }
             log.catch_up(row.tail, row.link);
             let rows = &mut cached(&mut self.cache, &row).rows;
             let own: Vec<usize> = (0..tasks.len())

@@ -132,6 +132,7 @@ impl State {
             tenant: tenant.clone(),
             epoch,
             link: link_key.genesis(epoch),
+            base: link_key.genesis(epoch),
             link_key,
             oldest: Offset::ZERO,
             tail: Offset::ZERO,
@@ -169,6 +170,19 @@ impl Store for Memory {
 
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error> {
         self.read_page(&read, read::back)
+    }
+
+    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
+        self.state
+            .locked(|state| Ok(state.logs.values().map(|log| log.row.clone()).collect()))
+    }
+
+    async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {
+        self.state.locked(|state| {
+            let log = state.logs.get_mut(&log).ok_or_else(|| no_log(log))?;
+            (log.row.epoch, log.row.fence) = (epoch, fence);
+            Ok(())
+        })
     }
 
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error> {

@@ -85,6 +85,8 @@ macro_rules! store_suite {
         $crate::store_suite!(@each ($make)
             logs::a_log_is_made_once_and_stays_as_it_was_made,
             logs::many_who_open_a_new_log_at_once_get_the_same_one,
+            logs::a_log_with_another_epoch_is_the_same_log_under_another_name,
+            logs::all_logs_are_listed_as_they_are,
             logs::tenants_have_logs_of_their_own,
             logs::tenants_cannot_see_each_others_rows,
             logs::odd_but_legal_names_are_only_names,

@@ -11,7 +11,7 @@ use crate::event::{DedupeKey, Raw};
 use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
 use crate::link::Link;
-use crate::offset::{LogKey, Offset, SessionNumber};
+use crate::offset::{Epoch, LogKey, Offset, SessionNumber};
 use crate::resume_token::{KeyId, ResumeKey};
 use crate::session::{Session, SessionKey};
 use crate::store::{
@@ -145,6 +145,14 @@ impl Store for Watched {
 
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error> {
         self.inner.read_back(read).await
+    }
+
+    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
+        self.inner.logs().await
+    }
+
+    async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {
+        self.inner.renew_epoch(log, epoch, fence).await
     }
 
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error> {

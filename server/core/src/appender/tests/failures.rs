@@ -259,6 +259,21 @@ async fn another_processes_events_are_caught_up_with_before_the_next_commit() {
 }
 
 #[tokio::test]
+async fn nothing_is_appended_to_a_log_that_got_another_epoch_under_the_hub() {
+    let rig = Rig::new().await;
+    rig.store([draft("a")]).await;
+    let before = rig.row().await;
+    let renewed = crate::hub::renew_epochs(&*rig.memory).await.unwrap();
+    assert_ne!(renewed[0].epoch, before.epoch);
+    assert!(renewed[0].fence > before.fence + u64::from(u32::MAX));
+    assert_eq!(
+        rig.append(None, vec![append(draft("a"))]).await,
+        Err(Error::Unavailable)
+    );
+    assert_eq!(rig.row().await.tail, before.tail);
+}
+
+#[tokio::test]
 async fn a_writer_that_another_process_opened_anew_is_fenced_here_too() {
     let rig = Rig::new().await;
     let other = Rig::beside(&rig).await;

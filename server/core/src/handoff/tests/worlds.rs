@@ -27,6 +27,7 @@ fn walk(truth: Truth, begins: &[Begin], allowed: Allowed, runs_min: u64) {
     let row = memory.open_log(&tenant("t")).now_or_never().unwrap().unwrap();
     let row = LogRow {
         link: link_before(Offset::ZERO),
+        base: link_before(Offset::ZERO),
         ..row
     };
     let truth = Rc::new(truth);

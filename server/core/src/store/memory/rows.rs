@@ -51,7 +51,7 @@ impl Log {
 
     pub(super) fn link_before(&self, offset: Offset) -> Result<Link, Error> {
         match offset.0.checked_sub(1) {
-            None => Ok(self.row.link_key.genesis(self.row.epoch)),
+            None => Ok(self.row.base),
             Some(before) => self
                 .event(Offset(before))
                 .map(|row| row.link)

@@ -194,6 +194,7 @@ impl Pending {
             epoch: _,
             link_key: _,
             oldest: _,
+            base: _,
             tail,
             link,
             recorded,

@@ -148,7 +148,7 @@ impl Chain {
     #[must_use]
     pub fn link_before(&self, offset: Offset) -> Link {
         match offset.0.checked_sub(1) {
-            None => self.log.link_key.genesis(self.log.epoch),
+            None => self.log.base,
             Some(before) => self.history[before as usize].link,
         }
     }

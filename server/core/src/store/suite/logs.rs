@@ -15,7 +15,7 @@ use super::{Subject, reads};
 use crate::event::{DedupeKey, Raw};
 use crate::id::WriterId;
 use crate::interest::Selector;
-use crate::offset::{Epoch, Offset, Time};
+use crate::offset::{Epoch, LogKey, Offset, Time};
 use crate::resume_token::{KeyId, ResumeKey};
 use crate::session::SessionKey;
 use crate::store::{Error, LogRow, SessionFilter, SessionOrder, SnapshotLimits, Store, WriterRow};
@@ -26,7 +26,7 @@ pub(super) fn assert_same_log(one: &LogRow, other: &LogRow) {
         (
             (log.key, log.tenant.clone(), log.epoch, log.oldest),
             (log.tail, log.link, log.recorded, log.fence, log.sessions),
-            log.link_key.genesis(Epoch(1)),
+            (log.link_key.genesis(Epoch(1)), log.base),
         )
     };
     assert_eq!(fields(one), fields(other));
@@ -36,6 +36,7 @@ pub async fn a_log_is_made_once_and_stays_as_it_was_made(subject: Subject) {
     let made = subject.store.open_log(&tenant_id("t")).await.unwrap();
     assert_ne!(made.epoch, Epoch(0));
     assert_eq!(made.link, made.link_key.genesis(made.epoch));
+    assert_eq!(made.base, made.link, "its chain begins with its genesis");
     assert_eq!((made.oldest, made.tail), (Offset(0), Offset(0)));
     assert_eq!((made.fence, made.sessions), (0, 0));
     assert!(made.key.0 < 1 << 19, "{:?}", made.key);
@@ -52,6 +53,54 @@ pub async fn many_who_open_a_new_log_at_once_get_the_same_one(subject: Subject) 
     let logs = opening.join_all().await;
     for log in &logs {
         assert_same_log(&logs[0], log);
+    }
+}
+
+pub async fn a_log_with_another_epoch_is_the_same_log_under_another_name(subject: Subject) {
+    let store = &subject.store;
+    let other = Chain::on(store, "other").await.log;
+    let mut chain = Chain::on(store, "t").await;
+    chain.event("a", SESSION);
+    chain.event("a", MESSAGE);
+    chain.commit().await;
+    let before = store.open_log(&tenant_id("t")).await.unwrap();
+    let epoch = Epoch(before.epoch.0 ^ 1);
+    store.renew_epoch(before.key, epoch, 1 << 33).await.unwrap();
+
+    let renewed = LogRow {
+        epoch,
+        fence: 1 << 33,
+        ..before
+    };
+    assert_same_log(&store.open_log(&tenant_id("t")).await.unwrap(), &renewed);
+    assert_same_log(&store.open_log(&tenant_id("other")).await.unwrap(), &other);
+    assert_ne!(renewed.base, renewed.link_key.genesis(epoch), "its links do not change");
+    chain.log = renewed;
+    for offset in (0..=chain.log.tail.0).map(Offset) {
+        let link = store.link_before(&chain.log, offset).await.unwrap();
+        assert_eq!(link, chain.link_before(offset), "before {offset}");
+    }
+    reads::check_all(&chain, &content(Selector::All), "all").await;
+    chain.event("a", MESSAGE);
+    chain.commit().await;
+    let nobody = LogKey(chain.log.key.0 + 1);
+    assert!(matches!(
+        store.renew_epoch(nobody, epoch, 1).await,
+        Err(Error::Corrupt(_))
+    ));
+}
+
+pub async fn all_logs_are_listed_as_they_are(subject: Subject) {
+    let store = &subject.store;
+    assert!(store.logs().await.unwrap().is_empty());
+    let mut one = Chain::on(store, "one").await;
+    let two = Chain::on(store, "two").await;
+    one.event("a", SESSION);
+    one.commit().await;
+    let logs = store.logs().await.unwrap();
+    assert_eq!(logs.len(), 2);
+    for (listed, made) in logs.iter().zip([&one.log, &two.log]) {
+        assert_same_log(listed, made);
     }
 }
 
