@@ -166,6 +166,13 @@ pub fn resolve(flags: &ServeFlags, environment: Environment<'_>) -> Result<Confi
         allowed_origins: layers.many(&setting::ALLOW_ORIGIN, "the origin of a web page", value::origin)?,
         proxy: layers.one(&setting::BEHIND_PROXY, "true or false", value::proxy)?,
         tls: tls(&layers)?,
+        keepalive: layers.one(&setting::KEEPALIVE, "a time from 1s to 10m", value::keepalive)?,
+        connections: layers.one(&setting::CONNECTIONS, "a number from 1 to 1000000", value::count)?,
+        connections_per_address: layers.one(
+            &setting::CONNECTIONS_PER_ADDRESS,
+            "a number from 0 to 1000000",
+            value::count_or_none,
+        )?,
         data_dir: layers.into_data_dir(),
     };
     Ok(Config { settings, logging })

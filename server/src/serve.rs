@@ -7,6 +7,11 @@ pub mod settings;
 pub mod folder;
 pub mod lock;
 pub mod tls;
+mod files;
+mod timer;
+mod socket;
+mod peers;
+mod calls;
 mod connections;
 mod services;
 
@@ -31,10 +36,11 @@ use crate::store::{Options, Sqlite};
 use crate::tasks::{Ended, Tasks};
 use crate::wire;
 use crate::wire::encode::Protobuf;
-use connections::Listener;
+use connections::{Listener, Speech};
 use lock::Lock;
 use settings::Proxy;
 pub use settings::Settings;
+use timer::Timer;
 
 /// How often the resume token keys are read anew. A new one mints only after a multiple of this.
 const RESUME_KEYS_INTERVAL: Duration = keys::REFRESH_INTERVAL;
@@ -145,7 +151,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let rules = Rules::new(
         local_addr,
         scheme,
-        settings.allowed_hosts,
+        settings.allowed_hosts.clone(),
         settings.allowed_origins.clone(),
     );
     let health = HealthReporter::new();
@@ -161,8 +167,14 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let draining = watch::Sender::new(false);
     let listener = Listener {
         socket,
-        tls,
-        clock: clock.clone(),
+        speech: Speech {
+            tls,
+            clock: clock.clone(),
+            timer: Timer::new(clock.clone()),
+            keepalive: settings.keepalive,
+        },
+        connections: files::for_connections(settings.connections),
+        connections_per_address: settings.connections_per_address(),
     };
     connections.spawn(
         "connections",

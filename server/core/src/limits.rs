@@ -154,3 +154,59 @@ pub const RESUME_KEYS_MAX: usize = 64;
 pub const DRAIN_RETRY_MIN: Duration = Duration::from_millis(100);
 /// See [`DRAIN_RETRY_MIN`].
 pub const DRAIN_RETRY_MAX: Duration = Duration::from_secs(2);
+
+// The door: what a peer may hold of the process, known or not. Settings of `serve` where an operator may need others.
+
+/// Most connections at a time. Each costs some tens of KiB; beyond it new ones wait in the system's queue. It is less where the system
+/// gives the process fewer open files, of which [`FILES_RESERVED`] are kept for the database and the rest.
+pub const CONNECTIONS_DEFAULT: usize = 10_000;
+/// Open files that connections never take: without them a flood of connections would stop the store.
+pub const FILES_RESERVED: usize = 256;
+
+/// Most connections of one address (of one /64 in IPv6, which is what one subscriber of a network is given). Not applied to loopback,
+/// nor behind a proxy, where all of them come from one address.
+pub const CONNECTIONS_PER_ADDRESS_DEFAULT: usize = 256;
+
+/// How long a new connection may take to agree on TLS, and then to say its first [`FIRST_WORD_BYTES`].
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Bytes by which a connection has said what it speaks: HTTP/2's preface. No request over HTTP/1.1 is shorter.
+pub const FIRST_WORD_BYTES: usize = 24;
+
+/// How long a connection of HTTP/1.1 may take to send a request's head, and may wait between two requests.
+pub const REQUEST_HEAD_MAX: Duration = Duration::from_secs(10);
+
+/// Time between two pings of a connection, and how long an answer may take: a peer that vanished is noticed within both. Below what
+/// network gear takes for idle.
+pub const KEEPALIVE_DEFAULT: Duration = Duration::from_secs(20);
+/// Shortest keepalive that may be chosen: shorter ones cost a phone its battery.
+pub const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
+/// Longest keepalive that may be chosen.
+pub const KEEPALIVE_MAX: Duration = Duration::from_secs(600);
+
+/// Most open calls of one connection: a proxy puts many subscribers on one. More calls come on more connections.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
+
+/// Calls of one connection that its peer may give up at once: all it can have open, four times over.
+pub const ABANDONED_CALLS_BURST: u32 = 4 * STREAMS_PER_CONNECTION_MAX;
+/// Such calls that are forgotten each second. Who gives up more for longer than the burst only makes work, and is cut.
+pub const ABANDONED_CALLS_PER_SECOND: u32 = 64;
+
+/// Calls of one connection that may be given up before the hub has even seen them; more at once end it. A proxy that loses a client gives
+/// up several.
+pub const RESETS_BEFORE_ACCEPTED_MAX: usize = 100;
+
+/// Most bytes that wait to be sent on one stream before the stream is asked for more: a reader that stalls holds this and one frame.
+pub const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes of one call that a peer may send ahead of their being read.
+pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// The same of one connection. HTTP/2 ends a connection whose unread small frames outgrow half of this, so it is many times
+/// [`STREAM_WINDOW_BYTES`]: a writer that is held back must not end the others on its connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Largest head of a request, in bytes: a key, a path and what proxies add take 2 KiB.
+pub const HEAD_BYTES_MAX: u32 = 16 * 1024;
+/// Most header lines of a request over HTTP/1.1.
+pub const HEAD_LINES_MAX: usize = 100;
+/// Most bytes of an HTTP/1.1 connection that are read ahead, its request's head included.
+pub const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;

@@ -119,6 +119,15 @@ settings! {
     /// PEM file with the key of the TLS certificate.
     TLS_KEY = "tls_key", "tls-key", "BELLBOARD_TLS_KEY", "FILE", One,
         default "", example "/etc/bellboard/key.pem";
+    /// Time between two pings of a connection, and how long their answers may take: a peer that vanished is noticed within both. 1s to 10m.
+    KEEPALIVE = "keepalive", "keepalive", "BELLBOARD_KEEPALIVE", "TIME", One,
+        default "20s", example "20s";
+    /// Most connections at a time. It is less where the system gives the hub too few open files.
+    CONNECTIONS = "connections", "connections", "BELLBOARD_CONNECTIONS", "NUMBER", One,
+        default "10000", example "10000";
+    /// Most connections of one address, or of one /64 in IPv6; 0 for no limit. Not applied to loopback, nor --behind-proxy.
+    CONNECTIONS_PER_ADDRESS = "connections_per_address", "connections-per-address", "BELLBOARD_CONNECTIONS_PER_ADDRESS", "NUMBER", One,
+        default "256", example "256";
     /// What is logged, to standard error: a level, or several with the module they are for.
     LOG = "log", "log", "BELLBOARD_LOG", "FILTER", One,
         default "info,sea_orm_migration=warn", example "debug,hyper=warn";
@@ -142,6 +151,9 @@ pub static SERVE: &[&Setting] = &[
     &BEHIND_PROXY,
     &TLS_CERT,
     &TLS_KEY,
+    &KEEPALIVE,
+    &CONNECTIONS,
+    &CONNECTIONS_PER_ADDRESS,
     &LOG,
     &LOG_FORMAT,
 ];

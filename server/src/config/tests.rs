@@ -68,6 +68,9 @@ fn every_setting_can_be_chosen_in_every_place() {
         ("behind_proxy", "true"),
         ("tls_cert", "/c.pem"),
         ("tls_key", "/k.pem"),
+        ("keepalive", "5s"),
+        ("connections", "50"),
+        ("connections_per_address", "0"),
         ("log", "debug"),
         ("log_format", "json"),
     ];
@@ -110,6 +113,9 @@ fn every_setting_can_be_chosen_in_every_place() {
                 certificate: "/c.pem".into(),
                 key: "/k.pem".into(),
             }),
+            keepalive: Duration::from_secs(5),
+            connections: 50,
+            connections_per_address: 0,
         };
         assert_eq!(settings, expected);
         assert_eq!((logging.filter.as_str(), logging.format), ("debug", Format::Json));
@@ -153,10 +159,10 @@ fn what_is_wrong_is_refused_with_its_place_and_what_to_write() {
     let file = dir.path().join(FILE_NAME);
     let file = file.to_str().unwrap();
     let known = "listen, synchronous, window_bytes, replay_limit, heartbeat, drain_deadline, allow_host, allow_origin, behind_proxy, \
-                 tls_cert, tls_key, log, log_format";
+                 tls_cert, tls_key, keepalive, connections, connections_per_address, log, log_format";
     /// Flags, variables, the file, and what is said.
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, String);
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 15] = [
         (&["--listen", "here"], &[], "", "--listen is \"here\", which is not an IP address and a port; write for instance --listen 127.0.0.1:2355".into()),
         (&[], &[("BELLBOARD_LISTEN", "2355")], "", "BELLBOARD_LISTEN is \"2355\", which is not an IP address and a port; write for instance BELLBOARD_LISTEN=127.0.0.1:2355".into()),
         (&[], &[], "listen = 2355", format!("listen in {file} is \"2355\", which is not an IP address and a port; write for instance listen = \"127.0.0.1:2355\"")),
@@ -164,6 +170,7 @@ fn what_is_wrong_is_refused_with_its_place_and_what_to_write() {
         (&["--window-bytes=64"], &[], "", "--window-bytes is \"64\", which is not a size from 1MiB to 64GiB; write for instance --window-bytes 64MiB".into()),
         (&["--heartbeat=2m"], &[], "", "--heartbeat is \"2m\", which is not a time from 1s to 60s; write for instance --heartbeat 15s".into()),
         (&["--drain-deadline=11m"], &[], "", "--drain-deadline is \"11m\", which is not a time from 0s to 10m; write for instance --drain-deadline 10s".into()),
+        (&["--connections=0"], &[], "", "--connections is \"0\", which is not a number from 1 to 1000000; write for instance --connections 10000".into()),
         (&["--behind-proxy=yes"], &[], "", "--behind-proxy is \"yes\", which is not true or false; write for instance --behind-proxy=true".into()),
         (&[], &[], "allow_host = [\"a\", \"*\"]", format!("allow_host in {file} is \"*\", which is not a host, with or without a port; write for instance allow_host = [\"hub.example.com\"]")),
         (&["--allow-origin=*"], &[], "", "--allow-origin is \"*\", which is not the origin of a web page; write for instance --allow-origin https://board.example.com".into()),

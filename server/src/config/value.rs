@@ -13,6 +13,9 @@ use crate::serve::settings::{DRAIN_DEADLINE_MAX, Proxy, WINDOW_BYTES_MAX, WINDOW
 use crate::store::Synchronous;
 use crate::telemetry::Format;
 
+/// Most that a count of connections, streams or calls may be: more is a mistyped number.
+const COUNT_MAX: usize = 1_000_000;
+
 /// An address and a port; `localhost` for 127.0.0.1.
 #[must_use]
 pub fn address(text: &str) -> Option<SocketAddr> {
@@ -71,6 +74,21 @@ fn duration_in(text: &str, range: RangeInclusive<Duration>) -> Option<Duration> 
 /// See [`limits::HEARTBEAT_MIN`].
 pub(super) fn heartbeat(text: &str) -> Option<Duration> {
     duration_in(text, limits::HEARTBEAT_MIN..=limits::HEARTBEAT_MAX)
+}
+
+/// See [`limits::KEEPALIVE_MIN`].
+pub(super) fn keepalive(text: &str) -> Option<Duration> {
+    duration_in(text, limits::KEEPALIVE_MIN..=limits::KEEPALIVE_MAX)
+}
+
+/// A count of at least one and at most [`COUNT_MAX`].
+pub(super) fn count(text: &str) -> Option<usize> {
+    count_or_none(text).filter(|count| *count > 0)
+}
+
+/// The same, or 0 for no limit.
+pub(super) fn count_or_none(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|count| *count <= COUNT_MAX)
 }
 
 /// See [`DRAIN_DEADLINE_MAX`].

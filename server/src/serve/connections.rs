@@ -6,39 +6,31 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bellboard_core::clock::Clock;
+use bellboard_core::limits;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
-use tower::{Service, ServiceExt as _};
+use tower::Service;
 use tracing::{debug, warn};
 
-/// Most connections at a time. Beyond it new ones wait in the system's queue; each costs some tens of KiB here.
-const CONNECTIONS_MAX: usize = 10_000;
-
-/// Most open calls of one connection: a proxy puts many subscribers on one.
-const STREAMS_PER_CONNECTION_MAX: u32 = 4096;
-
-/// Most bytes that wait to be sent on one stream, so that a reader that stalls costs this and no more.
-const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-/// Time between two pings of an HTTP/2 connection, and how long their answers may take. A peer that vanished is noticed within both.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-
-/// How long a new connection may take to say its first word, and to agree on TLS.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+use super::calls::{Calls, Connection};
+use super::peers::Peers;
+use super::socket::{Seen, Socket};
+use super::timer::Timer;
 
 /// How long not to accept when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,14 +49,34 @@ impl<S> Serve for S where
 /// A socket that listens, and how it speaks.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
+    pub(super) speech: Speech,
+    /// Most connections at a time.
+    pub(super) connections: usize,
+    /// Most connections of one address that is not this machine's; none for any number.
+    pub(super) connections_per_address: Option<usize>,
+}
+
+/// How connections are spoken with. Each has a copy.
+#[derive(Clone)]
+pub(super) struct Speech {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) clock: Arc<dyn Clock>,
+    /// hyper's view of the clock.
+    pub(super) timer: Timer,
+    /// Time between two pings, and how long their answers may take.
+    pub(super) keepalive: Duration,
 }
 
 /// Accepts until `draining` turns true, then closes the socket, asks every peer to go away and returns when the last one is gone.
 pub(super) async fn accept(listener: Listener, service: impl Serve, mut draining: watch::Receiver<bool>) {
-    let Listener { socket, tls, clock } = listener;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let Listener {
+        socket,
+        speech,
+        connections,
+        connections_per_address,
+    } = listener;
+    let permits = Arc::new(Semaphore::new(connections));
+    let peers = Peers::new(connections_per_address);
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -77,17 +89,21 @@ pub(super) async fn accept(listener: Listener, service: impl Serve, mut draining
             () = turned(&mut draining) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = connection(stream, tls.clone(), service.clone(), draining.clone(), clock.clone());
+            Ok((stream, address)) => {
+                let Some(place) = peers.enter(address.ip()) else {
+                    debug!(%address, "an address has as many connections as it may have; its next one is closed");
+                    continue;
+                };
+                let connection = connection(stream, address, speech.clone(), service.clone(), draining.clone());
                 connections.spawn(async move {
                     connection.await;
-                    drop(permit);
+                    drop((permit, place));
                 });
             }
             Err(error) if is_the_peers(&error) => debug!(%error, "a peer went away before it was accepted"),
             Err(error) => {
                 warn!(%error, "no connection can be accepted; trying again");
-                clock.sleep(ACCEPT_PAUSE).await;
+                speech.clock.sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -112,26 +128,32 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 async fn connection(
     stream: TcpStream,
-    tls: Option<TlsAcceptor>,
+    address: SocketAddr,
+    speech: Speech,
     service: impl Serve,
     draining: watch::Receiver<bool>,
-    clock: Arc<dyn Clock>,
 ) {
-    // Frames are small and wanted now; gathering them is the subscription's business.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "a connection could not be told not to wait");
+    if let Err(error) = tune(&stream, speech.keepalive) {
+        debug!(%error, "a connection keeps the system's settings");
     }
-    let late = clock.sleep(HANDSHAKE_MAX);
-    match tls {
-        None => match in_time(stream.readable(), late).await {
-            Ok(()) => speak(stream, service, draining).await,
-            Err(error) => debug!(%error, "a connection said nothing"),
-        },
-        Some(tls) => match in_time(tls.accept(stream), late).await {
-            Ok(stream) => speak(stream, service, draining).await,
-            Err(error) => debug!(%error, "a connection did not agree on TLS"),
+    match &speech.tls {
+        None => speak(stream, address, &speech, service, draining).await,
+        Some(tls) => match in_time(tls.accept(stream), speech.clock.sleep(limits::HANDSHAKE_MAX)).await {
+            Ok(stream) => speak(stream, address, &speech, service, draining).await,
+            Err(error) => debug!(%error, %address, "a connection did not agree on TLS"),
         },
     }
+}
+
+/// What the system is to do by itself: send small frames at once (gathering them is the subscription's business), and notice a peer that
+/// vanished also where HTTP/1.1, which has no pings, is spoken.
+fn tune(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive).with_interval(keepalive))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(keepalive * 2))?;
+    Ok(())
 }
 
 async fn in_time<T>(step: impl Future<Output = io::Result<T>>, late: impl Future<Output = ()>) -> io::Result<T> {
@@ -141,30 +163,80 @@ async fn in_time<T>(step: impl Future<Output = io::Result<T>>, late: impl Future
     }
 }
 
-async fn speak<IO>(stream: IO, service: impl Serve, mut draining: watch::Receiver<bool>)
-where
+async fn speak<IO>(
+    stream: IO,
+    address: SocketAddr,
+    speech: &Speech,
+    service: impl Serve,
+    mut draining: watch::Receiver<bool>,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let seen = Seen::new(speech.clock.clone());
+    let itself = Connection::new(speech.clock.clone());
+    let socket = TokioIo::new(Socket::new(stream, seen.clone()));
+    let service = TowerToHyperService::new(Calls::new(service, itself.clone()));
+    let builder = builder(speech);
+    let mut connection = pin!(builder.serve_connection(socket, service));
+    let mut unwell = pin!(unwell(&seen, &itself, speech));
+    let mut going = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(%error, %address, "a connection broke");
+                }
+                return;
+            }
+            () = turned(&mut draining), if !going => {
+                connection.as_mut().graceful_shutdown();
+                going = true;
+            }
+            why = unwell.as_mut() => {
+                debug!(%address, why, "a connection is cut");
+                return;
+            }
+        }
+    }
+}
+
+/// How HTTP is spoken. Every number has its reason in [`limits`].
+fn builder(speech: &Speech) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder
+        .http1()
+        .timer(speech.timer.clone())
+        .header_read_timeout(limits::REQUEST_HEAD_MAX)
+        .max_headers(limits::HEAD_LINES_MAX)
+        .max_buf_size(limits::HTTP1_BUFFER_BYTES_MAX);
     builder
         .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .max_send_buf_size(SEND_BUFFER_BYTES_MAX);
-    let service = service.map_request(|request: Request<Incoming>| request.map(Body::new));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = turned(&mut draining) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .timer(speech.timer.clone())
+        .keep_alive_interval(speech.keepalive)
+        .keep_alive_timeout(speech.keepalive)
+        .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
+        .max_pending_accept_reset_streams(limits::RESETS_BEFORE_ACCEPTED_MAX)
+        .max_header_list_size(limits::HEAD_BYTES_MAX)
+        .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(limits::SEND_BUFFER_BYTES_MAX);
+    builder
+}
+
+/// Waits until a connection must be cut, and says why: hyper itself waits for ever for a first word, and for a peer that takes nothing.
+async fn unwell(seen: &Seen, itself: &Connection, speech: &Speech) -> &'static str {
+    let watched = async {
+        speech.clock.sleep(limits::HANDSHAKE_MAX).await;
+        if seen.bytes_read() < limits::FIRST_WORD_BYTES {
+            return "it said nothing";
         }
+        while seen.stuck_for() < speech.keepalive * 2 {
+            speech.clock.sleep(speech.keepalive).await;
+        }
+        "it takes nothing"
     };
-    if let Err(error) = ended {
-        debug!(%error, "a connection broke");
+    tokio::select! {
+        why = watched => why,
+        () = itself.abused() => "it only gives calls up",
     }
 }

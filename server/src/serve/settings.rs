@@ -71,6 +71,12 @@ pub struct Settings {
     pub proxy: Proxy,
     /// TLS, if the hub itself is to speak it.
     pub tls: Option<TlsFiles>,
+    /// Time between two pings of a connection, and how long their answers may take.
+    pub keepalive: Duration,
+    /// Most connections at a time.
+    pub connections: usize,
+    /// Most connections of one address; 0 for no limit. See [`limits::CONNECTIONS_PER_ADDRESS_DEFAULT`].
+    pub connections_per_address: usize,
 }
 
 impl Settings {
@@ -89,6 +95,14 @@ impl Settings {
             allowed_origins: Vec::new(),
             proxy: Proxy::None,
             tls: None,
+            keepalive: limits::KEEPALIVE_DEFAULT,
+            connections: limits::CONNECTIONS_DEFAULT,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS_DEFAULT,
         }
+    }
+
+    /// Most connections of one address; none where one address may have all of them, as a proxy does.
+    pub(super) fn connections_per_address(&self) -> Option<usize> {
+        Some(self.connections_per_address).filter(|limit| *limit > 0 && self.proxy == Proxy::None)
     }
 }

@@ -1,3 +1,5 @@
+mod connections;
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
