@@ -13,7 +13,7 @@ use crate::appender::Appender;
 use crate::appender::committer::Committer;
 use crate::clock::Clock;
 use crate::event::{Encode, Families, Family};
-use crate::id::TenantId;
+use crate::id::{PrincipalId, TenantId};
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::limits;
 use crate::log::Log;
@@ -21,6 +21,7 @@ use crate::offset::{Epoch, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
 use crate::store::{self, LogRow, Read, Store};
 use crate::subscription::frame::ClosingReason;
+use crate::subscription::registry::{Nodes, Registry};
 use crate::subscription::{self, Closing, Subscription, Surroundings};
 use crate::window::Budget;
 
@@ -32,6 +33,7 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     appender: Appender,
     budget: Arc<Budget>,
+    registry: Arc<Registry>,
     /// Logs by tenant. Held for one look or one insertion, never over an await: opening a log may wait for the store's writer, and
     /// other tenants do not.
     logs: Mutex<HashMap<TenantId, Arc<Log>>>,
@@ -60,6 +62,7 @@ impl Hub {
             clock,
             appender,
             budget: Budget::new(window_bytes),
+            registry: Registry::new(Nodes::One),
             logs: Mutex::default(),
             keyring: RwLock::new(Arc::new(keyring)),
             draining: watch::Sender::new(None),
@@ -154,17 +157,25 @@ impl Hub {
         Ok(())
     }
 
-    /// Opens a stream out of a log. `credential` ends it when the caller's right to read ends.
+    /// The open streams.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Opens a stream of this principal out of a log. `credential` ends it when the caller's right to read ends.
     ///
     /// # Errors
     /// See [`Subscription::open`].
     pub async fn subscribe(
         &self,
         log: Arc<Log>,
+        principal: PrincipalId,
         request: subscription::Request,
         credential: Closing,
     ) -> Result<Subscription, subscription::Error> {
         let around = Surroundings {
+            registered: self.registry.enter(log.row().tenant.clone(), principal),
             log,
             clock: self.clock.clone(),
             keyring: self.keyring(),

@@ -41,6 +41,10 @@ pub const UNACKNOWLEDGED_EVENTS_MAX: usize = 1024;
 /// Most bytes of the same.
 pub const UNACKNOWLEDGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Most changes of one open stream that wait to be taken by it, beside the newest credential. A client waits for one to be answered before
+/// it sends the next; a stream that is not read must not gather more.
+pub const CONTROLS_MAX: usize = 16;
+
 /// Bytes of the newest events kept in memory, for all logs of the process together.
 pub const WINDOW_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 

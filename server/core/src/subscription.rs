@@ -4,10 +4,12 @@
 //! is about to send and the names of the items whose texts it is about to send, so a slow reader costs nobody anything.
 
 mod begin;
+pub mod control;
 mod end;
 mod fragments;
 pub mod frame;
 mod pages;
+pub mod registry;
 pub mod start;
 
 use std::collections::VecDeque;
@@ -28,7 +30,9 @@ use crate::offset::Offset;
 use crate::resume_token::{Keyring, Kind, Place};
 use crate::store::{self, Page, Read};
 use crate::window::deltas::Opened;
+use control::Control;
 use frame::{ClosingReason, Frame, Sent};
+use registry::{Registered, SubscriptionId};
 use start::{OnGap, Start};
 
 /// What a subscriber asks for.
@@ -92,6 +96,8 @@ pub struct Surroundings {
     pub draining: Closing,
     /// The end of the credential.
     pub credential: Closing,
+    /// The stream's name, and what is said to it from outside.
+    pub registered: Registered,
 }
 
 /// One open stream.
@@ -112,6 +118,8 @@ pub struct Subscription {
     heartbeat_due: bool,
     /// Whether the sessions may have closed since it was looked.
     check_closed: bool,
+    /// Whether a later stream of the same client took its place.
+    replaced: bool,
     ended: bool,
 }
 
@@ -155,6 +163,7 @@ impl Subscription {
             heartbeat: None,
             heartbeat_due: false,
             check_closed: request.stop_when_closed,
+            replaced: false,
             ended: false,
             request,
         };
@@ -183,6 +192,12 @@ impl Subscription {
         }
     }
 
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> SubscriptionId {
+        self.around.registered.id()
+    }
+
     /// How often it was woken.
     #[must_use]
     pub fn wakes(&self) -> u64 {
@@ -191,6 +206,7 @@ impl Subscription {
 
     async fn advance(&mut self) -> Result<(Frame, Kind), Error> {
         loop {
+            self.listen();
             if let Some(closing) = self.closing() {
                 return Ok(closing);
             }
@@ -242,6 +258,16 @@ impl Subscription {
         }
     }
 
+    /// Obeys what was said from outside since it was last looked.
+    fn listen(&mut self) {
+        while let Some(control) = self.around.registered.mailbox().take() {
+            match control {
+                Control::Replaced => self.replaced = true,
+                Control::Credential(credential) => self.around.credential = credential,
+            }
+        }
+    }
+
     fn sent(&self, (frame, kind): (Frame, Kind)) -> Sent {
         let (next, link) = self.handoff.told();
         let place = Place {
@@ -271,6 +297,7 @@ impl Subscription {
         let heartbeat = self.heartbeat.get_or_insert_with(|| clock.sleep(jittered(interval)));
         tokio::select! {
             biased;
+            () = self.around.registered.mailbox().rung() => {}
             () = changed(&mut self.around.credential) => {}
             () = changed(&mut self.around.draining) => {}
             () = self.seat.woken() => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::event::{Draft, Event, Family, ItemKey, ItemStep, Kind, Routing, SessionRef, SessionStep};
-use crate::id::{EventId, SessionId, TenantId, WriterId};
+use crate::id::{EventId, PrincipalId, SessionId, TenantId, WriterId};
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::link::Link;
 use crate::offset::{Index, Offset};
@@ -55,6 +55,10 @@ pub(crate) fn point() {
 
 pub(crate) fn tenant(text: &str) -> TenantId {
     TenantId::parse(text).unwrap()
+}
+
+pub(crate) fn principal(text: &str) -> PrincipalId {
+    PrincipalId::parse(text).unwrap()
 }
 
 pub(crate) fn session(text: &str) -> SessionId {

@@ -105,6 +105,7 @@ impl Stream {
 pub fn closing(reason: ClosingReason, retry_after: Option<Duration>) -> v1::Closing {
     let reason = match reason {
         ClosingReason::Draining => v1::ClosingReason::Draining,
+        ClosingReason::Replaced => v1::ClosingReason::Replaced,
         ClosingReason::CredentialExpired => v1::ClosingReason::CredentialExpired,
         ClosingReason::PermissionRevoked => v1::ClosingReason::PermissionRevoked,
         ClosingReason::Complete => v1::ClosingReason::Complete,

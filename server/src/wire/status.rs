@@ -8,7 +8,8 @@ use std::time::Duration;
 use bellboard_core::access::Denied;
 use bellboard_core::appender::{self, Refusal, Rejection};
 use bellboard_core::event::SessionRef;
-use bellboard_core::{store, subscription};
+use bellboard_core::subscription::{control, registry};
+use bellboard_core::{limits, store, subscription};
 use bellboard_proto::google::rpc::{
     BadRequest, ErrorInfo, RetryInfo, Status as RpcStatus, bad_request::FieldViolation,
 };
@@ -211,6 +212,31 @@ pub fn subscribed(error: &subscription::Error) -> Status {
         }
         subscription::Error::Store(error) => stored(error),
     }
+}
+
+/// Why nothing was said to an open stream.
+#[must_use]
+pub fn unsaid(error: &registry::Error) -> Status {
+    let (code, reason) = match error {
+        registry::Error::NotFound => (Code::NotFound, ErrorReason::SubscriptionNotFound),
+        registry::Error::Elsewhere => (Code::Unavailable, ErrorReason::SubscriptionElsewhere),
+    };
+    // The name is not told back: what is somebody else's is answered byte for byte like what is not there.
+    status(code, reason, error.to_string(), &[])
+}
+
+/// A stream has not heard yet what was said to it before.
+#[must_use]
+pub fn unheard(full: &control::Full) -> Status {
+    let metadata = [("limit", limits::CONTROLS_MAX.to_string())];
+    Answer::new(
+        Code::ResourceExhausted,
+        ErrorReason::Overloaded,
+        full.to_string(),
+        &metadata,
+    )
+    .retry(STORAGE_RETRY)
+    .into()
 }
 
 /// The contract's reason for a rejected append.

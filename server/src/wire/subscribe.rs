@@ -9,6 +9,7 @@ use bellboard_core::interest::Selector;
 use bellboard_core::limits;
 use bellboard_core::log::Log;
 use bellboard_core::offset::Offset;
+use bellboard_core::subscription::control::Control;
 use bellboard_core::subscription::frame::{ClosingReason, Frame};
 use bellboard_core::subscription::start::{OnGap, Start};
 use bellboard_core::subscription::{Request as Wanted, Subscription};
@@ -17,11 +18,11 @@ use bellboard_proto::v1::{self, subscribe_request::Start as SentStart};
 use futures_util::stream;
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, async_trait};
-use uuid::Uuid;
 
+use crate::wire::encode::timestamp;
 use crate::wire::fault::Fault;
-use crate::wire::status::{status, subscribed, unbuilt};
-use crate::wire::{State, frame, interest};
+use crate::wire::status::{status, subscribed, unbuilt, unheard, unsaid};
+use crate::wire::{Authorized, State, frame, interest};
 
 /// The service.
 #[derive(Debug)]
@@ -47,18 +48,23 @@ impl SubscribeService for Service {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let allowed = self.state.authorize(&request, Scope::Read).await?;
         let wanted = parse(request.into_inner(), &self.state)?;
+        let limits = limits_of(&wanted, &self.state);
+        let Authorized { credential, log } = allowed;
+        let principal = credential.principal.id.clone();
+        let opening = self
+            .state
+            .hub
+            .subscribe(log.clone(), principal, wanted, credential.closing.clone());
+        let subscription = opening.await.map_err(|error| subscribed(&error))?;
         let stream = frame::Stream {
-            subscription_id: Uuid::new_v4().to_string(),
-            limits: limits_of(&wanted, &self.state),
+            subscription_id: subscription.id().to_string(),
+            limits,
             snapshot: (Offset::ZERO, 0),
             tail: Offset::ZERO,
         };
-        let closing = allowed.credential.closing.clone();
-        let subscription = self.state.hub.subscribe(allowed.log.clone(), wanted, closing).await;
-        let subscription = subscription.map_err(|error| subscribed(&error))?;
         let open = Open {
             state: self.state.clone(),
-            log: allowed.log,
+            log,
             subscription,
             stream,
             then: None,
@@ -79,8 +85,15 @@ impl SubscribeService for Service {
         &self,
         request: Request<v1::RefreshCredentialRequest>,
     ) -> Result<Response<v1::RefreshCredentialResponse>, Status> {
-        self.state.authorize(&request, Scope::Read).await?;
-        Err(unbuilt("RefreshCredential"))
+        let Authorized { credential, log } = self.state.authorize(&request, Scope::Read).await?;
+        let id = request.into_inner().subscription_id;
+        let principal = &credential.principal.id;
+        let found = self.state.hub.registry().find(&log.row().tenant, principal, &id);
+        let mailbox = found.map_err(|error| unsaid(&error))?;
+        let control = Control::Credential(credential.closing.clone());
+        mailbox.post(control).map_err(|error| unheard(&error))?;
+        let expire_time = credential.expire_time.map(timestamp);
+        Ok(Response::new(v1::RefreshCredentialResponse { expire_time }))
     }
 }
 
@@ -120,7 +133,7 @@ impl Open {
 /// The status after the last frame: an ended right is an error, everything else ends well.
 fn end(reason: ClosingReason) -> Option<Status> {
     match reason {
-        ClosingReason::Draining | ClosingReason::Complete => None,
+        ClosingReason::Draining | ClosingReason::Replaced | ClosingReason::Complete => None,
         ClosingReason::PermissionRevoked => {
             let message = "the key of this stream was revoked; use another key";
             Some(status(

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::resume_token::Kind;
 use crate::session::{Lifecycle, Session};
 use crate::store::SnapshotLimits;
-use crate::subscription::frame::Frame;
+use crate::subscription::frame::{ClosingReason, Frame};
 
 impl Subscription {
     /// The last frame, if somebody outside wants the stream to end. Never the first one: how the start was answered comes before it.
@@ -19,7 +19,9 @@ impl Subscription {
         }
         // The credential first: what it may no longer see is not even said goodbye to as if it could come back.
         let credential = *self.around.credential.borrow();
-        let (reason, retry_after) = credential.or_else(|| *self.around.draining.borrow())?;
+        let replaced = self.replaced.then_some((ClosingReason::Replaced, None));
+        // Then its successor: a node that goes away would ask a stream back that has no place any more.
+        let (reason, retry_after) = credential.or(replaced).or_else(|| *self.around.draining.borrow())?;
         // A snapshot that is cut short was not given, however its place reads.
         let whole = !self
             .ready

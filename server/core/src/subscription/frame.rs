@@ -45,6 +45,8 @@ pub enum ResetReason {
 pub enum ClosingReason {
     /// This node stops; come back, to it or to another.
     Draining,
+    /// A later stream of the same client took its place.
+    Replaced,
     /// The credential expired.
     CredentialExpired,
     /// The credential was revoked.

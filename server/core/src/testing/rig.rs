@@ -21,10 +21,11 @@ use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{LogRow, Store, Stored};
 use crate::subscription::frame::{ClosingReason, Frame, Sent};
+use crate::subscription::registry::{Nodes, Registry};
 use crate::subscription::start::{OnGap, Start};
 use crate::subscription::{self, Request, Subscription, Surroundings};
 use crate::testing::watched::{Watch, Watched};
-use crate::testing::{draft, session, tenant, within, writer};
+use crate::testing::{draft, principal, session, tenant, within, writer};
 use crate::window::Budget;
 use crate::window::deltas::Channel;
 
@@ -39,6 +40,7 @@ pub(crate) struct Rig {
     pub(crate) appender: Appender,
     pub(crate) log: Arc<Log>,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) draining: End,
     pub(crate) credential: End,
     pub(crate) committer: JoinSet<()>,
@@ -82,6 +84,7 @@ impl Rig {
             clock,
             appender,
             keyring: Arc::new(Keyring::new(&[key], Time(0)).unwrap()),
+            registry: Registry::new(Nodes::One),
             draining: watch::Sender::new(None),
             credential: watch::Sender::new(None),
             committer: tasks,
@@ -154,6 +157,7 @@ impl Rig {
             keyring: self.keyring.clone(),
             draining: self.draining.subscribe(),
             credential: self.credential.subscribe(),
+            registered: self.registry.enter(tenant("t"), principal("ada")),
         }
     }
 
