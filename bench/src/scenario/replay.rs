@@ -1,0 +1,124 @@
+//! History: 100,000 events from their beginning, and the second half of them from a resume token.
+
+use std::time::Duration;
+
+use super::steady::count;
+use super::{Bench, EACH, ONCE};
+use crate::clock;
+use crate::error::Result;
+use crate::load::connection::Target;
+use crate::load::subscribers::{Subscribers, from_now, from_start, request};
+use crate::load::writers::{Pace, Writers};
+use crate::probe::Meter;
+use crate::report::{Goal, Number, Row};
+use crate::rounds::Sample;
+use crate::server::{Cores, Data, Server};
+use bellboard_proto::v1::subscribe_request::Start;
+
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    /// The hub, whose window has nothing of it.
+    Store,
+    /// The hub, whose window has all of it.
+    Window,
+    /// Raw tonic, from memory.
+    Raw(&'static str),
+}
+
+const REPLAY: Number = Number {
+    name: "replay",
+    what: "replay by 1, events per CPU second",
+    scale: 1.0,
+};
+const RESUME_1: Number = Number {
+    name: "resume_1",
+    what: "resume of half by 1, events per second",
+    scale: 1.0,
+};
+const RESUME_10: Number = Number {
+    name: "resume_10",
+    what: "resume of half by 10, events per second",
+    scale: 1.0,
+};
+
+/// Room for all events; and a window that is empty after a restart, whatever its size.
+const WINDOW: &[&str] = &["--window-bytes", "256MiB", "--replay-limit", "0"];
+
+pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
+    let events: u64 = bench.size.pick(100_000, 40_000, 400);
+    let stored = Data::new()?;
+    let server = Server::hub(&bench.hub, &stored, Cores::Any, WINDOW).await?;
+    let (half, tail) = fill(&server.target, events).await?;
+    server.terminate().await?;
+    let sides = [Side::Store, Side::Window, Side::Raw("each"), Side::Raw("once")];
+    let rounds = bench.rounds(&sides, async |side: Side| match side {
+        Side::Store => {
+            let server = Server::hub(&bench.hub, &stored, Cores::Any, WINDOW).await?;
+            let sample = sample(&server, &half, tail).await?;
+            // Ended in order: the next one opens the same folder.
+            server.terminate().await?;
+            Ok(sample)
+        }
+        Side::Window => {
+            let data = Data::new()?;
+            let server = Server::hub(&bench.hub, &data, Cores::Any, WINDOW).await?;
+            let (half, tail) = fill(&server.target, events).await?;
+            sample(&server, &half, tail).await
+        }
+        Side::Raw(encode) => {
+            let all = events.to_string();
+            let server = Server::raw(Cores::Any, &["--encode", encode, "--preload", &all]).await?;
+            sample(&server, &(events / 2).to_string(), events).await
+        }
+    });
+    let rounds = rounds.await?;
+    let mut rows = Vec::new();
+    for (own, name) in [(0, "from the store"), (1, "from memory")] {
+        for (beside, other) in [(2, EACH), (3, ONCE)] {
+            let goal = if own == 0 { Goal::AtLeast(0.3) } else { Goal::None };
+            rows.push(Row::of(name, &rounds, own, (beside, other), REPLAY, goal));
+            let row = |number| Row::of(name, &rounds, own, (beside, other), number, Goal::None);
+            rows.extend([RESUME_1, RESUME_10].map(row));
+        }
+    }
+    Ok(rows)
+}
+
+/// Stores so many events, and gives a resume token in their middle and the tail.
+pub(super) async fn fill(target: &Target, events: u64) -> Result<(String, u64)> {
+    let write = async |events| {
+        let writers = Writers::open(target, 1, 1).await?;
+        writers.start(Pace::Batches { events, size: 500 }).finish().await
+    };
+    // A writer's opening stores one or two of them.
+    write(events / 2).await?;
+    let reader = Subscribers::open(target, 1, 1, &request(from_now(), Duration::ZERO)).await?;
+    let half = reader.token();
+    drop(reader);
+    Ok((half, write(events / 2).await?.tail))
+}
+
+async fn sample(server: &Server, half: &str, tail: u64) -> Result<Sample> {
+    let resume = || Start::ResumeToken(half.to_owned());
+    // Once for nothing: the system's cache is warm on both sides, and so are both programs.
+    read(server, from_start(), 1, tail).await?;
+    let meter = Meter::start(server.pid()?)?;
+    let (events, _) = read(server, from_start(), 1, tail).await?;
+    let usage = meter.stop()?;
+    let (one, seconds_1) = read(server, resume(), 1, tail).await?;
+    let (ten, seconds_10) = read(server, resume(), 10, tail).await?;
+    Ok(Sample::of(usage)
+        .with("replay", events / usage.server_s)
+        .with("resume_1", one / seconds_1)
+        .with("resume_10", ten / seconds_10))
+}
+
+/// How many events so many readers were given, and how long the slowest of them took.
+async fn read(server: &Server, start: Start, readers: usize, until: u64) -> Result<(f64, f64)> {
+    let request = request(start, Duration::ZERO);
+    let readers = Subscribers::begin(&server.target, readers, readers, &request, until).await?;
+    let began = clock::now();
+    readers.complete(until).await?;
+    let seconds = readers.reached().saturating_sub(began).as_secs_f64();
+    Ok((count(readers.delivered().events), seconds))
+}
