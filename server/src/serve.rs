@@ -164,6 +164,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     background.spawn("keys", keys.refresh(api_keys));
     background.spawn("resume-keys", refresh_resume_keys(hub.clone()));
     background.spawn("relay", relay::local::run(hub.clone()));
+    background.spawn("snapshots", hub.snapshots().clone().sweep());
     let draining = watch::Sender::new(false);
     let listener = Listener {
         socket,

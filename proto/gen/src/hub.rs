@@ -1,14 +1,15 @@
-//! The hub's view of the contract: the same wire, with every event and delta left as the bytes in which it came.
+//! The hub's view of the contract: the same wire, with every event, delta and page of a snapshot left as the bytes in which it came.
 //!
 //! The one thing to believe: a message field and a bytes field are the same on the wire (length-delimited), so a hub
-//! that reads events as bytes sends exactly what was stored, without decoding or encoding it. Deltas are shared likewise.
+//! that reads events as bytes sends exactly what was stored, without decoding or encoding it. Deltas and the pages of
+//! snapshots are shared likewise.
 
 use std::collections::BTreeSet;
 
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 
 /// The messages that become bytes wherever they are a field.
-const KEPT_AS_BYTES: [&str; 2] = ["Event", "Delta"];
+const KEPT_AS_BYTES: [&str; 3] = ["Event", "Delta", "SnapshotPage"];
 
 /// The transformed contract.
 pub(crate) struct View {

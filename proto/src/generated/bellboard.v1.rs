@@ -9758,7 +9758,10 @@ impl ::prost::Name for StreamLimits {
         "/bellboard.v1.StreamLimits".into()
     }
 }
-/// A snapshot begins. It may come at the start, on a reset in mid-stream, and for a session that enters an interest.
+/// A snapshot begins. It may come at the start, on a reset in mid-stream, and for a session that enters an interest. One
+/// that begins before the last one ended replaces it: the hub takes a snapshot back from a reader that is too slow for
+/// it, and begins again with a newer one. Where many ask for the same at once while the log grows, they are given one
+/// that is up to 2 s older than the call; what happened since follows it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotBegin {
     /// Why.

@@ -11,6 +11,7 @@ use crate::id::{EventId, SessionId};
 use crate::link::{Digest, Link, first_eight_bytes};
 use crate::offset::{Index, Offset, Time};
 use crate::session::{Life, SessionFacts, SessionKey};
+use crate::subscription::frame::SnapshotEntry;
 
 /// Which part of an agent's life an event tells of: what interests filter by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -306,6 +307,9 @@ pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
 
     /// The id of the item that an event names; empty where it names none.
     fn item_id(&self, sent: &Bytes) -> Arc<str>;
+
+    /// The message that is sent for a page of a snapshot as of this offset.
+    fn snapshot_page(&self, sessions: Vec<SnapshotEntry>, offset: Offset) -> Bytes;
 
     /// The message that is sent for a fragment: its body with the session's id.
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes;

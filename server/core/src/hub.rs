@@ -22,6 +22,7 @@ use crate::resume_token::{KeyId, Keyring, ResumeKey};
 use crate::store::{self, LogRow, Read, Store};
 use crate::subscription::frame::ClosingReason;
 use crate::subscription::registry::{Nodes, Registry};
+use crate::subscription::snapshots::Snapshots;
 use crate::subscription::{self, Closing, Subscription, Surroundings};
 use crate::window::Budget;
 
@@ -34,6 +35,7 @@ pub struct Hub {
     appender: Appender,
     budget: Arc<Budget>,
     registry: Arc<Registry>,
+    snapshots: Arc<Snapshots>,
     /// Logs by tenant. Held for one look or one insertion, never over an await: opening a log may wait for the store's writer, and
     /// other tenants do not.
     logs: Mutex<HashMap<TenantId, Arc<Log>>>,
@@ -56,6 +58,7 @@ impl Hub {
     ) -> Result<(Arc<Hub>, Committer), store::Error> {
         let keyring = load_keyring(&*store, clock.now()).await?;
         let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone());
+        let snapshots = Snapshots::new(encode.clone(), clock.clone(), limits::SNAPSHOTS_BYTES_MAX);
         let hub = Hub {
             store,
             encode,
@@ -63,6 +66,7 @@ impl Hub {
             appender,
             budget: Budget::new(window_bytes),
             registry: Registry::new(Nodes::One),
+            snapshots,
             logs: Mutex::default(),
             keyring: RwLock::new(Arc::new(keyring)),
             draining: watch::Sender::new(None),
@@ -141,6 +145,12 @@ impl Hub {
         &*self.clock
     }
 
+    /// The snapshots that all streams share.
+    #[must_use]
+    pub const fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.snapshots
+    }
+
     /// The resume token keys as they are now.
     #[must_use]
     pub fn keyring(&self) -> Arc<Keyring> {
@@ -178,6 +188,7 @@ impl Hub {
             registered: self.registry.enter(log.row().tenant.clone(), principal),
             log,
             clock: self.clock.clone(),
+            snapshots: self.snapshots.clone(),
             keyring: self.keyring(),
             draining: self.draining.subscribe(),
             credential,

@@ -113,6 +113,25 @@ pub const SNAPSHOT_SESSION_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of items in one snapshot. Sessions past it come with their row and a page token, without items.
 pub const SNAPSHOT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Bytes of one snapshot's pages, rows included. Sessions past it are left out, as those past the number are.
+pub const SNAPSHOT_ENCODED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a snapshot is given to others who ask for the same. Long enough that all who lost one node read it once from the next, short
+/// enough that what follows it is little.
+pub const SNAPSHOT_SHARED_FOR: Duration = Duration::from_secs(2);
+
+/// How often the same snapshot is read while it is shared, because the log has grown since: who asks alone is given all that was stored
+/// before, and a storm costs no more than this.
+pub const SNAPSHOT_READS_MAX: u32 = 4;
+
+/// Snapshots that are read from the store at once, by all streams of the process. Each takes a connection and memory of its own, and others
+/// read too.
+pub const SNAPSHOTS_TAKEN_AT_ONCE: usize = 2;
+
+/// Bytes of all snapshots that streams hold. Beyond it the oldest are taken back, and who still reads one begins with a newer one: a
+/// stalled reader holds no memory that others need.
+pub const SNAPSHOTS_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// Most sessions in one `snapshot_page` frame.
 pub const SNAPSHOT_PAGE_SESSIONS_MAX: usize = 200;
 

@@ -1,15 +1,17 @@
 //! One open stream: obeys the handoff and turns what it reads into frames.
 //!
-//! Believe this: a subscription holds a place, a seat and a few numbers. It has no queue but the frames of a snapshot that it
-//! is about to send and the names of the items whose texts it is about to send, so a slow reader costs nobody anything.
+//! Believe this: a subscription holds a place, a seat and a few numbers. It has no queue but the first frames, the number of the next page
+//! of a snapshot that others share, and the names of the items whose texts it is about to send, so a slow reader costs nobody anything.
 
 mod begin;
 pub mod control;
 mod end;
 mod fragments;
 pub mod frame;
+mod giving;
 mod pages;
 pub mod registry;
+pub mod snapshots;
 pub mod start;
 
 use std::collections::VecDeque;
@@ -32,7 +34,9 @@ use crate::store::{self, Page, Read};
 use crate::window::deltas::Opened;
 use control::Control;
 use frame::{ClosingReason, Frame, Sent};
+use giving::Giving;
 use registry::{Registered, SubscriptionId};
+use snapshots::Snapshots;
 use start::{OnGap, Start};
 
 /// What a subscriber asks for.
@@ -56,6 +60,17 @@ pub struct Request {
     pub frame_bytes: usize,
     /// Most events that a resume replays.
     pub replay_events: u64,
+}
+
+impl Request {
+    /// Whether fragments are wanted.
+    fn live(&self) -> Live {
+        if self.interests.live() {
+            Live::Wanted
+        } else {
+            Live::Unwanted
+        }
+    }
 }
 
 /// Why there is no stream, or why it broke off. The resume token of the last frame stays good.
@@ -90,6 +105,8 @@ pub struct Surroundings {
     pub log: Arc<Log>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The snapshots that all streams of the process share.
+    pub snapshots: Arc<Snapshots>,
     /// The resume token keys as they are now.
     pub keyring: Arc<Keyring>,
     /// The end of the node.
@@ -109,8 +126,10 @@ pub struct Subscription {
     /// Shared with the index, which stamps it; given back on drop.
     seat: Arc<Seat>,
     handoff: Handoff,
-    /// Frames that are decided but not sent: the answer, a snapshot's pages, texts.
+    /// Frames that are decided but not sent: the answer, a snapshot's begin, texts.
     ready: VecDeque<(Frame, Kind)>,
+    /// The snapshot that is under way, which comes after what is ready.
+    giving: Option<Giving>,
     /// Items whose texts are to be sent before anything else is read: at most [`limits::ITEMS_IN_FLIGHT_MAX`] of them.
     texts_due: VecDeque<Opened>,
     heartbeat: Option<Sleep>,
@@ -144,11 +163,7 @@ impl Subscription {
     /// When the start is refused or the store cannot be read.
     pub async fn open(around: Surroundings, request: Request) -> Result<Subscription, Error> {
         let (seat_id, seat) = around.log.enter(&request.interests);
-        let live = if request.interests.live() {
-            Live::Wanted
-        } else {
-            Live::Unwanted
-        };
+        let live = request.live();
         let interests_hash = request.interests.hash();
         let (tail, link) = around.log.tail();
         // From here on the seat is given back when this is dropped, also on an early return.
@@ -159,6 +174,7 @@ impl Subscription {
             seat,
             handoff: Handoff::new(tail, link, live),
             ready: VecDeque::new(),
+            giving: None,
             texts_due: VecDeque::new(),
             heartbeat: None,
             heartbeat_due: false,
@@ -212,6 +228,12 @@ impl Subscription {
             }
             if let Some(frame) = self.ready.pop_front() {
                 return Ok(frame);
+            }
+            if self.giving.is_some() {
+                if let Some(frame) = Box::pin(self.next_page()).await? {
+                    return Ok(frame);
+                }
+                continue;
             }
             if self.copy_next_texts() {
                 continue;

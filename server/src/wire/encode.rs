@@ -8,12 +8,15 @@ use std::sync::Arc;
 use bellboard_core::event::{Encode, Kind, Placement};
 use bellboard_core::id::SessionId;
 use bellboard_core::link::Link;
-use bellboard_core::offset::Time;
+use bellboard_core::offset::{Offset, Time};
 use bellboard_core::session::SessionKey;
+use bellboard_core::subscription::frame::SnapshotEntry;
 use bellboard_proto::v1;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key};
+
+use crate::wire::frame::snapshot_page;
 
 /// The field number of `Event.link`.
 const LINK_FIELD: u32 = 4;
@@ -80,6 +83,10 @@ impl Encode for Protobuf {
         v1::Event::decode(sent.clone()).unwrap_or_default().item_id.into()
     }
 
+    fn snapshot_page(&self, sessions: Vec<SnapshotEntry>, offset: Offset) -> Bytes {
+        snapshot_page(sessions, offset).encode_to_vec().into()
+    }
+
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {
         let named = v1::Delta {
             session_id: session.to_string(),
@@ -120,7 +127,7 @@ pub fn session_key(key: &SessionKey) -> v1::SessionKey {
 mod tests {
     use super::*;
     use bellboard_core::id::EventId;
-    use bellboard_core::offset::{Index, Offset};
+    use bellboard_core::offset::Index;
 
     #[test]
     fn what_was_encoded_in_parts_is_one_event() {

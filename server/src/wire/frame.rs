@@ -1,6 +1,7 @@
 //! A subscription's frames as the contract has them.
 //!
-//! Believe this: events and deltas go through as the bytes they were stored or shared as; only the frame around them is made here.
+//! Believe this: events, deltas and pages of snapshots go through as the bytes they were stored or shared as; only the frame around
+//! them is made here.
 
 use std::time::Duration;
 
@@ -22,15 +23,13 @@ pub struct Stream {
     pub subscription_id: String,
     /// What it is held to.
     pub limits: v1::StreamLimits,
-    /// The offset of the snapshot that is under way, and how many of its sessions were sent.
-    pub snapshot: (Offset, u64),
     /// The tail when it was last looked.
     pub tail: Offset,
 }
 
 impl Stream {
     /// One frame.
-    pub fn frame(&mut self, frame: Frame) -> Sent {
+    pub fn frame(&self, frame: Frame) -> Sent {
         match frame {
             Frame::Subscribed {
                 answer,
@@ -51,27 +50,17 @@ impl Stream {
                     limits: Some(self.limits),
                 })
             }
-            Frame::SnapshotBegin { reason, offset } => {
-                self.snapshot = (offset, 0);
-                Sent::SnapshotBegin(snapshot_begin(reason, offset))
-            }
-            Frame::SnapshotPage(entries) => {
-                self.snapshot.1 += entries.len() as u64;
-                let (tail, _) = self.snapshot;
-                let sessions = entries.into_iter().map(|entry| session_snapshot(entry, tail)).collect();
-                Sent::SnapshotPage(hub::SnapshotPage {
-                    sessions,
-                    attention_items: Vec::new(),
-                })
-            }
-            Frame::SnapshotEnd { truncated } => {
-                let (offset, session_count) = self.snapshot;
-                Sent::SnapshotEnd(v1::SnapshotEnd {
-                    offset: offset.0,
-                    session_count,
-                    truncated,
-                })
-            }
+            Frame::SnapshotBegin { reason, offset } => Sent::SnapshotBegin(snapshot_begin(reason, offset)),
+            Frame::SnapshotPage(page) => Sent::SnapshotPage(page),
+            Frame::SnapshotEnd {
+                offset,
+                sessions,
+                truncated,
+            } => Sent::SnapshotEnd(v1::SnapshotEnd {
+                offset: offset.0,
+                session_count: sessions,
+                truncated,
+            }),
             Frame::Events {
                 from,
                 until,
@@ -168,6 +157,18 @@ fn snapshot_begin(reset_reason: Option<ResetReason>, offset: Offset) -> v1::Snap
         offset: offset.0,
         reset_reason: reset_reason.map_or(v1::ResetReason::Unspecified, reset).into(),
         session_ids: Vec::new(),
+    }
+}
+
+/// A page of a snapshot as of this offset.
+#[must_use]
+pub fn snapshot_page(entries: Vec<SnapshotEntry>, offset: Offset) -> hub::SnapshotPage {
+    hub::SnapshotPage {
+        sessions: entries
+            .into_iter()
+            .map(|entry| session_snapshot(entry, offset))
+            .collect(),
+        attention_items: Vec::new(),
     }
 }
 

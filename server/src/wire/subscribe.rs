@@ -59,7 +59,6 @@ impl SubscribeService for Service {
         let stream = frame::Stream {
             subscription_id: subscription.id().to_string(),
             limits,
-            snapshot: (Offset::ZERO, 0),
             tail: Offset::ZERO,
         };
         let open = Open {

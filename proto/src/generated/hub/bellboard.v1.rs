@@ -2136,8 +2136,8 @@ pub mod subscribe_response {
         #[prost(message, tag = "17")]
         SnapshotBegin(crate::v1::SnapshotBegin),
         /// A part of the snapshot.
-        #[prost(message, tag = "18")]
-        SnapshotPage(super::SnapshotPage),
+        #[prost(bytes, tag = "18")]
+        SnapshotPage(::prost::bytes::Bytes),
         /// The snapshot is complete.
         #[prost(message, tag = "19")]
         SnapshotEnd(crate::v1::SnapshotEnd),

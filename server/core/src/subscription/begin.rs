@@ -4,18 +4,13 @@
 //! ready.
 
 use super::{Error, Subscription, complete};
-use crate::event::{Event, ItemStep};
 use crate::handoff::{Handoff, Live};
-use crate::interest::Detail;
-use crate::limits;
 use crate::link::Link;
 use crate::offset::Offset;
 use crate::resume_token::{self, Kind};
-use crate::store::{SessionSnapshot, SnapshotLimits};
-use crate::subscription::frame::{Answer, Frame, ResetReason, SnapshotEntry};
-use crate::subscription::pages::{fit, fitting, pages};
+use crate::subscription::frame::{Answer, Frame, ResetReason};
+use crate::subscription::giving::Giving;
 use crate::subscription::start::{OnGap, Present, Start, Weighed, weigh};
-use crate::window::deltas::Opened;
 
 impl Subscription {
     /// How the start is answered, and where the stream begins; nowhere when a snapshot says where.
@@ -127,72 +122,29 @@ impl Subscription {
             }));
             return Ok(());
         }
-        let limits = SnapshotLimits {
-            sessions: limits::SNAPSHOT_SESSIONS_MAX,
-            items: limits::SNAPSHOT_ITEMS_MAX,
-            scan: limits::SNAPSHOT_SCAN_MAX,
-            bytes: limits::SNAPSHOT_BYTES_MAX,
-        };
-        let snapshot = self
-            .around
-            .log
-            .store()
-            .snapshot(row.key, &self.request.interests, limits)
-            .await?;
-        let from = snapshot.log.tail;
-        self.place(from, snapshot.log.link, live);
+        let snapshot = self.shared_snapshot().await?;
+        let from = snapshot.offset;
+        self.place(from, snapshot.link, live);
         let reason = match answer {
             Answer::Reset(reason) => Some(reason),
             Answer::Started | Answer::Resumed => None,
         };
-        let mut frames = vec![
-            Frame::Subscribed {
-                answer,
-                epoch,
-                from,
-                oldest,
-                tail: tail.max(from),
-            },
-            Frame::SnapshotBegin { reason, offset: from },
-        ];
-        let entries = snapshot.sessions.into_iter().map(|entry| self.entry(entry)).collect();
-        frames.extend(pages(entries, self.request.frame_bytes).map(Frame::SnapshotPage));
-        self.ready
-            .extend(frames.into_iter().map(|frame| (frame, Kind::SnapshotPending)));
-        self.ready.push_back(complete(Frame::SnapshotEnd {
-            truncated: snapshot.truncated,
-        }));
+        let subscribed = Frame::Subscribed {
+            answer,
+            epoch,
+            from,
+            oldest,
+            tail: tail.max(from),
+        };
+        self.ready.push_back((subscribed, Kind::SnapshotPending));
+        self.give(Giving::new(snapshot), reason);
         Ok(())
     }
 
-    fn place(&mut self, from: Offset, link: Link, live: Live) {
+    pub(super) fn place(&mut self, from: Offset, link: Link, live: Live) {
         self.handoff = Handoff::new(from, link, live);
         if live == Live::Wanted {
             self.around.log.await_tail(self.seat_id, from);
         }
     }
-
-    fn entry(&self, mut snapshot: SessionSnapshot) -> SnapshotEntry {
-        fit(&mut snapshot);
-        let routing = snapshot.session.routing();
-        let texts = match self.request.interests.detail(&routing) {
-            Some(Detail::Content | Detail::Live) => {
-                let open = snapshot.items.iter().filter_map(opened);
-                // The lock is given back between two items: their texts are large.
-                fitting(open.flat_map(|opened| self.around.log.deltas().texts_so_far(&opened)))
-            }
-            Some(Detail::Summary) | None => Vec::new(),
-        };
-        SnapshotEntry { snapshot, texts }
-    }
-}
-
-/// The item that this event starts. The store may know of a later start than is announced here; that one's text is not here yet.
-fn opened(event: &Event) -> Option<Opened> {
-    let started = event.item_step == Some(ItemStep::Started);
-    event.item.filter(|_| started).map(|item| Opened {
-        session: event.routing.session.clone(),
-        item,
-        started: event.offset,
-    })
 }

@@ -23,11 +23,10 @@ impl Subscription {
         // Then its successor: a node that goes away would ask a stream back that has no place any more.
         let (reason, retry_after) = credential.or(replaced).or_else(|| *self.around.draining.borrow())?;
         // A snapshot that is cut short was not given, however its place reads.
-        let whole = !self
-            .ready
-            .iter()
-            .any(|(frame, _)| matches!(frame, Frame::SnapshotEnd { .. }));
-        let kind = if whole { Kind::Complete } else { Kind::SnapshotPending };
+        let kind = match self.giving {
+            None => Kind::Complete,
+            Some(_) => Kind::SnapshotPending,
+        };
         Some((Frame::Closing { reason, retry_after }, kind))
     }
 

@@ -82,16 +82,20 @@ pub enum Frame {
     },
     /// A snapshot begins; it holds everything before this offset.
     SnapshotBegin {
-        /// Why, when it was not asked for.
+        /// Why, when it was not asked for. A snapshot that begins before the one before it ended replaces it.
         reason: Option<ResetReason>,
         /// Where the stream goes on after it.
         offset: Offset,
     },
-    /// Some of its sessions.
-    SnapshotPage(Vec<SnapshotEntry>),
-    /// It was whole. `truncated` when there were more sessions than the limit.
+    /// Some of its sessions: a whole message, shared by all who are given the same snapshot.
+    SnapshotPage(Bytes),
+    /// It was whole.
     SnapshotEnd {
-        /// Whether sessions were left out.
+        /// The offset that it is as of.
+        offset: Offset,
+        /// How many sessions it held.
+        sessions: u64,
+        /// Whether there were more.
         truncated: bool,
     },
     /// All wanted events of `[from, until)`.

@@ -39,8 +39,11 @@ pub(super) fn fitting(texts: impl Iterator<Item = ItemText>) -> Vec<ItemText> {
 }
 
 /// Sessions in pages that are not too large for a frame, at least one session each.
-pub(super) fn pages(entries: Vec<SnapshotEntry>, bytes_max: usize) -> impl Iterator<Item = Vec<SnapshotEntry>> {
-    let mut entries = entries.into_iter().peekable();
+pub(super) fn pages(
+    entries: impl Iterator<Item = SnapshotEntry>,
+    bytes_max: usize,
+) -> impl Iterator<Item = Vec<SnapshotEntry>> {
+    let mut entries = entries.peekable();
     std::iter::from_fn(move || {
         let mut page = Vec::new();
         let mut bytes = 0;

@@ -5,5 +5,6 @@ mod cost;
 mod ends;
 mod live;
 mod resume;
+mod shared;
 mod snapshot;
 mod starts;

@@ -20,10 +20,12 @@ use crate::resume_token::{KeyId, Keyring, ResumeKey};
 use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{LogRow, Store, Stored};
-use crate::subscription::frame::{ClosingReason, Frame, Sent};
+use crate::subscription::frame::{ClosingReason, Frame, Sent, SnapshotEntry};
 use crate::subscription::registry::{Nodes, Registry};
+use crate::subscription::snapshots::Snapshots;
 use crate::subscription::start::{OnGap, Start};
 use crate::subscription::{self, Request, Subscription, Surroundings};
+use crate::testing::kept::Kept;
 use crate::testing::watched::{Watch, Watched};
 use crate::testing::{draft, principal, session, tenant, within, writer};
 use crate::window::Budget;
@@ -39,6 +41,8 @@ pub(crate) struct Rig {
     pub(crate) clock: Arc<Manual>,
     pub(crate) appender: Appender,
     pub(crate) log: Arc<Log>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    kept: Arc<Kept>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) draining: End,
@@ -77,7 +81,10 @@ impl Rig {
             secret: Some([7; 32]),
             mints_from: Time(0),
         };
+        let kept = Arc::new(Kept::default());
         Rig {
+            snapshots: Snapshots::new(kept.clone(), clock.clone(), 1 << 30),
+            kept,
             log: Arc::new(Log::new(row, store, Budget::new(bytes))),
             memory,
             watch,
@@ -154,6 +161,7 @@ impl Rig {
         Surroundings {
             log: self.log.clone(),
             clock: self.clock.clone(),
+            snapshots: self.snapshots.clone(),
             keyring: self.keyring.clone(),
             draining: self.draining.subscribe(),
             credential: self.credential.subscribe(),
@@ -167,6 +175,16 @@ impl Rig {
 
     pub(crate) async fn try_subscribe(&self, request: Request) -> Result<Subscription, subscription::Error> {
         within(Subscription::open(self.surroundings(), request)).await
+    }
+
+    /// Lets snapshots hold so many bytes together.
+    pub(crate) fn bound_snapshots(&mut self, bytes: usize) {
+        self.snapshots = Snapshots::new(self.kept.clone(), self.clock.clone(), bytes);
+    }
+
+    /// What is on a page.
+    pub(crate) fn page(&self, sent: &Sent) -> Vec<SnapshotEntry> {
+        self.kept.page(&sent.frame)
     }
 
     /// The resume token of a frame.

@@ -26,6 +26,8 @@ pub(crate) struct Watch {
     pub(crate) commits: AtomicU64,
     /// Snapshots that were taken.
     pub(crate) snapshots: AtomicU64,
+    /// So many of the next snapshots fail.
+    failing_snapshots: AtomicU32,
     /// So many of the next looks at a log (begin, open) fail.
     blind: AtomicU32,
     /// What `blind` becomes at the next commit.
@@ -40,12 +42,13 @@ impl Watch {
         self.blind_after.store(looks, Ordering::Relaxed);
     }
 
+    /// So many of the next snapshots fail.
+    pub(crate) fn fail_snapshots(&self, count: u32) {
+        self.failing_snapshots.store(count, Ordering::Relaxed);
+    }
+
     fn look(&self) -> Result<(), Error> {
-        let less = |blind: u32| blind.checked_sub(1);
-        match self.blind.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
-            Ok(_) => Err(Error::Unavailable("blind".into())),
-            Err(_) => Ok(()),
-        }
+        fail_one(&self.blind)
     }
 
     fn check(&self, changes: &Changes) -> Result<(), Error> {
@@ -58,6 +61,14 @@ impl Watch {
             Some(poison) if poisoned(poison) => Err(Error::Constraint("poison".into())),
             _ => Ok(()),
         }
+    }
+}
+
+fn fail_one(left: &AtomicU32) -> Result<(), Error> {
+    let less = |left: u32| left.checked_sub(1);
+    match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+        Ok(_) => Err(Error::Unavailable("blind".into())),
+        Err(_) => Ok(()),
     }
 }
 
@@ -199,6 +210,9 @@ impl Store for Watched {
 
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
         self.watch.snapshots.fetch_add(1, Ordering::Relaxed);
+        // As with a database, others have their turn meanwhile.
+        tokio::task::yield_now().await;
+        fail_one(&self.watch.failing_snapshots)?;
         self.inner.snapshot(log, interests, limits).await
     }
 

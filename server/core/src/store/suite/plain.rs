@@ -11,9 +11,10 @@ use crate::id::SessionId;
 use crate::link::Link;
 use crate::offset::{Offset, Time};
 use crate::session::SessionKey;
+use crate::subscription::frame::SnapshotEntry;
 
 /// Stored bytes are the offset (8 bytes, big endian) and the body. The link comes behind them, in the same spelling.
-/// A delta is its session's id, a line feed and its body.
+/// A delta is its session's id, a line feed and its body; a snapshot's page the offset and the sessions' ids, a line feed between each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlainEncode;
 
@@ -41,6 +42,12 @@ impl Encode for PlainEncode {
 
     fn item_id(&self, _: &Bytes) -> Arc<str> {
         "item".into()
+    }
+
+    fn snapshot_page(&self, sessions: Vec<SnapshotEntry>, offset: Offset) -> Bytes {
+        let ids = sessions.iter().map(|entry| entry.snapshot.session.id.as_str());
+        let lines: Vec<&str> = ids.collect();
+        format!("{offset}\n{}", lines.join("\n")).into()
     }
 
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {
