@@ -6,6 +6,7 @@
 
 pub mod committer;
 mod decide;
+mod kept;
 mod wanted;
 
 use std::sync::Arc;

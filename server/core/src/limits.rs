@@ -32,6 +32,9 @@ pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most folded rows (sessions, writers) kept between commits, per log. They are a cache: a miss costs one read.
 pub const FOLD_CACHE_ROWS_MAX: usize = 10_000;
 
+/// Bytes of folded rows kept between commits, for all logs of the process together; a log over its fair share of it gives up first.
+pub const FOLD_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Most events that a duplicate's place is searched in. A retry repeats what was never acknowledged, so its first copy is near the tail.
 pub const DUPLICATE_SCAN_MAX: usize = 4096;
 
@@ -131,6 +134,9 @@ pub const SNAPSHOTS_TAKEN_AT_ONCE: usize = 2;
 /// Bytes of all snapshots that streams hold. Beyond it the oldest are taken back, and who still reads one begins with a newer one: a
 /// stalled reader holds no memory that others need.
 pub const SNAPSHOTS_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Bytes of session rows in one snapshot: ten thousand usual ones are a quarter of it, but a row may hold long lists of models. Past it
+/// the snapshot is truncated, as past [`SNAPSHOT_SESSIONS_MAX`].
+pub const SNAPSHOT_ROW_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Most sessions in one `snapshot_page` frame.
 pub const SNAPSHOT_PAGE_SESSIONS_MAX: usize = 200;

@@ -218,6 +218,33 @@ impl Session {
         }
     }
 
+    /// About how many bytes it takes in memory: what caches and snapshots are bounded by.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let key = self.key.iter().flat_map(|key| {
+            let SessionKey {
+                vendor,
+                installation,
+                project,
+                native_id,
+            } = key;
+            [vendor, installation, project, native_id]
+        });
+        let SessionFacts {
+            title,
+            project,
+            vendor,
+            parent: _,
+            other,
+        } = &self.facts;
+        let facts = [title, project, vendor].into_iter().flatten();
+        let others = other.iter().flat_map(|(name, value)| [name, value]);
+        // An id is counted as long as it may be: most are a third of that.
+        let ids = (1 + self.ancestors.len()) * limits::ID_BYTES_MAX;
+        let texts: usize = key.chain(facts).chain(others).map(|text| text.len()).sum();
+        size_of::<Session>() + ids + texts
+    }
+
     /// The top of its tree; itself when it has no parent.
     #[must_use]
     pub fn root(&self) -> &SessionId {

@@ -219,6 +219,8 @@ pub struct SnapshotLimits {
     pub scan: usize,
     /// Bytes of all items.
     pub bytes: usize,
+    /// Bytes of all rows, as [`Session::bytes`] reckons them. At least one row comes.
+    pub row_bytes: usize,
 }
 
 /// All that interests see at one offset.
@@ -228,7 +230,7 @@ pub struct Snapshot {
     pub log: LogRow,
     /// The sessions, most recently active first. At SUMMARY without items.
     pub sessions: Vec<SessionSnapshot>,
-    /// Whether there were more sessions than the limit.
+    /// Whether there were more sessions than the limits take.
     pub truncated: bool,
 }
 

@@ -15,7 +15,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use super::entity::{event, log, session};
 use super::event_rows;
-use super::place::offset;
+use super::place::{offset, signed};
 use super::rows::lists;
 use super::sqlite::log_row;
 use super::wanted::selected;
@@ -24,6 +24,9 @@ use super::{error, session_row};
 /// Events looked at in the first step back through a session; the second step takes the rest. Most sessions have fewer, or as many
 /// items as are wanted among them.
 const FIRST_STEP_EVENTS: usize = 256;
+
+/// Sessions read at once: a row may be large, and what is past the limits is not to be held.
+const SESSIONS_AT_ONCE: usize = 256;
 
 /// Takes a snapshot.
 pub(super) async fn take(
@@ -38,20 +41,10 @@ pub(super) async fn take(
         .await
         .map_err(error::of)?
         .ok_or_else(|| error::corrupt(format!("there is no log {}", key.0)))?;
-    let selectors: Vec<&Selector> = interests.iter().map(|interest| &interest.selector).collect();
-    let models = session::Entity::find()
-        .filter(session::Column::Log.eq(i64::from(key.0)))
-        .filter(selected(key, &selectors))
-        .order_by(session::Column::LastOffset, Order::Desc)
-        .limit(limits.sessions as u64 + 1)
-        .all(connection)
-        .await
-        .map_err(error::of)?;
-    let truncated = models.len() > limits.sessions;
+    let (rows, truncated) = sessions(connection, key, interests, limits).await?;
     let mut bytes_left = limits.bytes;
-    let mut of_sessions = Vec::with_capacity(models.len());
-    for model in models.into_iter().take(limits.sessions) {
-        let session = session_row::session(model)?;
+    let mut of_sessions = Vec::with_capacity(rows.len());
+    for session in rows {
         let items = Items {
             connection,
             encode,
@@ -66,6 +59,42 @@ pub(super) async fn take(
         sessions: of_sessions,
         truncated,
     })
+}
+
+/// The rows that are wanted, most recently active first, as many as the limits take; and whether there are more.
+async fn sessions(
+    connection: &impl ConnectionTrait,
+    key: LogKey,
+    interests: &Interests,
+    limits: SnapshotLimits,
+) -> Result<(Vec<Session>, bool), Error> {
+    let selectors: Vec<&Selector> = interests.iter().map(|interest| &interest.selector).collect();
+    let wanted = session::Entity::find()
+        .filter(session::Column::Log.eq(i64::from(key.0)))
+        .filter(selected(key, &selectors))
+        .order_by(session::Column::LastOffset, Order::Desc)
+        .limit(SESSIONS_AT_ONCE as u64);
+    let (mut rows, mut bytes): (Vec<Session>, usize) = (Vec::new(), 0);
+    loop {
+        let below = rows.last().map(|session| signed(session.last_offset));
+        let step = below.map_or_else(
+            || wanted.clone(),
+            |below| wanted.clone().filter(session::Column::LastOffset.lt(below)),
+        );
+        let models = step.all(connection).await.map_err(error::of)?;
+        let last = models.len() < SESSIONS_AT_ONCE;
+        for model in models {
+            let session = session_row::session(model)?;
+            bytes += session.bytes();
+            if rows.len() >= limits.sessions || (bytes > limits.row_bytes && !rows.is_empty()) {
+                return Ok((rows, true));
+            }
+            rows.push(session);
+        }
+        if last {
+            return Ok((rows, false));
+        }
+    }
 }
 
 /// An event that was passed on the way back.

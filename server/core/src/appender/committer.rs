@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
 use crate::appender::decide::{Decision, Rows};
+use crate::appender::kept;
 use crate::appender::wanted::Wanted;
 use crate::appender::{Appender, Claim, DeltaDraft, Error, Grant, Job, Outcome, Queued, Refusal, Rejection};
 use crate::clock::Clock;
@@ -96,6 +97,7 @@ impl Committer {
             }
             let (jobs, permits): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             self.process(jobs).await;
+            kept::bound(self.cache.values_mut().map(|cached| &mut cached.rows));
             drop(permits);
         }
         debug!("the committer ended");
@@ -258,11 +260,6 @@ impl Committer {
         } = commit;
         log.announce(&events, row.tail, row.link);
         if let Some(cached) = self.cache.get_mut(&row.key) {
-            if cached.rows.sessions.len() + changed.sessions.len() > limits::FOLD_CACHE_ROWS_MAX
-                || cached.rows.writers.len() + changed.writers.len() > limits::FOLD_CACHE_ROWS_MAX
-            {
-                cached.rows = Rows::default();
-            }
             changed
                 .sessions
                 .into_values()

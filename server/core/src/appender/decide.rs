@@ -23,6 +23,8 @@ pub(super) struct Rows {
     pub(super) sessions: HashMap<SessionId, Session>,
     pub(super) keys: HashMap<SessionKey, SessionId>,
     pub(super) writers: HashMap<WriterId, WriterRow>,
+    /// Of all sessions, as [`Session::bytes`] reckons them.
+    session_bytes: usize,
 }
 
 impl Rows {
@@ -30,7 +32,15 @@ impl Rows {
         if let Some(key) = &session.key {
             self.keys.insert(key.clone(), session.id.clone());
         }
-        self.sessions.insert(session.id.clone(), session);
+        self.session_bytes += session.bytes();
+        if let Some(replaced) = self.sessions.insert(session.id.clone(), session) {
+            self.session_bytes -= replaced.bytes();
+        }
+    }
+
+    /// Bytes of all sessions. Rows of writers are small, and bounded in number.
+    pub(super) const fn bytes(&self) -> usize {
+        self.session_bytes
     }
 
     pub(super) fn resolve(&self, session: &SessionRef) -> Option<&Session> {

@@ -140,6 +140,7 @@ macro_rules! store_suite {
             snapshots::the_newest_items_come_and_the_rest_lies_below,
             snapshots::a_walk_for_items_ends_where_it_must,
             snapshots::bytes_are_shared_by_all_sessions_of_a_snapshot,
+            snapshots::rows_of_a_snapshot_are_bounded_in_bytes,
         );
     };
     (@each ($make:expr) $($room:ident :: $promise:ident,)*) => {$(

@@ -37,6 +37,7 @@ impl Subscription {
             items: 0,
             scan: 0,
             bytes: 0,
+            row_bytes: limits::SNAPSHOT_ROW_BYTES_MAX,
             sessions: limits::SNAPSHOT_SESSIONS_MAX,
         };
         let now = log

@@ -225,6 +225,7 @@ impl Snapshots {
             items: limits::SNAPSHOT_ITEMS_MAX,
             scan: limits::SNAPSHOT_SCAN_MAX,
             bytes: limits::SNAPSHOT_BYTES_MAX,
+            row_bytes: limits::SNAPSHOT_ROW_BYTES_MAX,
         };
         let snapshot = log.store().snapshot(wish.log, &wish.interests, limits).await?;
         self.counters.taken.fetch_add(1, Ordering::Relaxed);

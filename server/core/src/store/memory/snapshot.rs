@@ -70,8 +70,14 @@ pub(super) fn take(
         .filter_map(|session| Some((session, interests.detail(&session.routing())?)))
         .collect();
     selected.sort_unstable_by_key(|(session, _)| Reverse(session.last_offset));
-    let truncated = selected.len() > limits.sessions;
-    selected.truncate(limits.sessions);
+    let mut row_bytes = 0;
+    let fit = selected.iter().take(limits.sessions).take_while(|(session, _)| {
+        row_bytes += session.bytes();
+        row_bytes <= limits.row_bytes || row_bytes == session.bytes()
+    });
+    let fit = fit.count();
+    let truncated = selected.len() > fit;
+    selected.truncate(fit);
     let mut bytes_left = limits.bytes;
     let mut sessions = Vec::with_capacity(selected.len());
     for (session, detail) in selected {

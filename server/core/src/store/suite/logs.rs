@@ -152,6 +152,7 @@ pub async fn tenants_cannot_see_each_others_rows(subject: Subject) {
         items: 9,
         scan: 9,
         bytes: 9_999,
+        row_bytes: 1 << 20,
     };
     let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
     assert_eq!(snapshot.sessions.len(), 1);

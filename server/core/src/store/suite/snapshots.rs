@@ -25,6 +25,7 @@ const WIDE: SnapshotLimits = SnapshotLimits {
     items: 1_000,
     scan: 100_000,
     bytes: 1 << 30,
+    row_bytes: 1 << 30,
 };
 
 fn item<'a>(chain: &'a mut Chain, session: &str, kind: Kind, item: &str, step: Option<ItemStep>) -> &'a mut EventRow {
@@ -93,6 +94,36 @@ pub async fn a_snapshot_holds_the_most_recent_sessions_and_says_if_there_are_mor
         let found: Vec<_> = snapshot.sessions.iter().map(|of| of.session.id.as_str()).collect();
         assert_eq!(found, expected);
         assert_eq!(snapshot.truncated, truncated, "at most {sessions}");
+    }
+}
+
+pub async fn rows_of_a_snapshot_are_bounded_in_bytes(subject: Subject) {
+    // More than a store reads at once.
+    const SESSIONS: usize = 600;
+    let mut chain = Chain::on(&subject.store, "t").await;
+    for nth in 0..SESSIONS {
+        let id = format!("session-{nth}");
+        chain.session(&id).facts.other = vec![("config".into(), "x".repeat(4_000).into())];
+        chain.event(&id, SESSION);
+    }
+    chain.commit().await;
+    let row = chain.session("session-0").bytes();
+    for (row_bytes, sessions) in [
+        (0, 1),
+        (2 * row - 1, 1),
+        (2 * row, 2),
+        (300 * row, 300),
+        (SESSIONS * row, SESSIONS),
+    ] {
+        let limits = SnapshotLimits { row_bytes, ..WIDE };
+        let snapshot = take(&chain, &content(Selector::All), limits).await;
+        let newest = (0..SESSIONS).rev().map(|nth| session_id(&format!("session-{nth}")));
+        let found = snapshot.sessions.iter().map(|of| of.session.id.clone());
+        assert!(
+            found.eq(newest.take(sessions)),
+            "the newest {sessions} in {row_bytes} bytes"
+        );
+        assert_eq!(snapshot.truncated, sessions < SESSIONS, "{row_bytes} bytes");
     }
 }
 

@@ -89,6 +89,7 @@ pub async fn nothing_is_seen_before_its_commit(subject: Subject) {
         items: 9,
         scan: 9,
         bytes: 999,
+        row_bytes: 1 << 20,
     };
     let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
     assert_same_log(&snapshot.log, &before.log);
