@@ -33,7 +33,8 @@ pub struct Log {
     row: LogRow,
     store: Arc<dyn Store>,
     /// Each lock is held for the length of one method, never over an await. Order where several are taken: window, deltas, index.
-    window: Mutex<Window>,
+    window: Arc<Mutex<Window>>,
+    budget: Arc<Budget>,
     deltas: Mutex<DeltaWindow>,
     index: Mutex<InterestIndex>,
     counters: Counters,
@@ -44,7 +45,8 @@ impl Log {
     #[must_use]
     pub fn new(row: LogRow, store: Arc<dyn Store>, budget: Arc<Budget>) -> Log {
         Log {
-            window: Mutex::new(Window::new(row.tail, row.link, budget)),
+            window: budget.window(row.tail, row.link),
+            budget,
             deltas: Mutex::default(),
             index: Mutex::new(InterestIndex::new(row.tail, row.link)),
             counters: Counters::default(),
@@ -89,6 +91,7 @@ impl Log {
             let mut window = lock(&self.window);
             events.iter().for_each(|event| window.push(event.clone()));
         }
+        self.budget.relieve();
         {
             let mut deltas = lock(&self.deltas);
             events.iter().for_each(|event| deltas.observe(event));

@@ -6,8 +6,8 @@
 pub mod deltas;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::event::Event;
 use crate::id::SessionId;
@@ -22,6 +22,8 @@ pub struct Budget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     windows: AtomicUsize,
+    /// Whose window must shrink when another one has grown. Held for one look or one entry, never while a window is.
+    holders: Mutex<Vec<Weak<Mutex<Window>>>>,
 }
 
 impl Budget {
@@ -32,7 +34,39 @@ impl Budget {
             limit_bytes,
             used_bytes: AtomicUsize::new(0),
             windows: AtomicUsize::new(0),
+            holders: Mutex::default(),
         })
+    }
+
+    /// A new window under this budget, empty at the tail of a log.
+    #[must_use]
+    pub fn window(self: &Arc<Self>, tail: Offset, link: Link) -> Arc<Mutex<Window>> {
+        let window = Arc::new(Mutex::new(Window::new(tail, link, self.clone())));
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.retain(|held| held.strong_count() > 0);
+        holders.push(Arc::downgrade(&window));
+        window
+    }
+
+    /// Where the process is over its limit, lets the windows shrink that hold more than their fair share: those that grew while there were
+    /// fewer. To be called after a push, holding no window.
+    pub fn relieve(&self) {
+        if self.used_bytes() <= self.limit_bytes {
+            return;
+        }
+        let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let windows: Vec<_> = holders.iter().filter_map(Weak::upgrade).collect();
+        drop(holders);
+        for window in windows {
+            window.lock().unwrap_or_else(PoisonError::into_inner).shrink();
+        }
+    }
+
+    const fn share(&self, windows: usize) -> usize {
+        match windows {
+            0 => self.limit_bytes,
+            windows => self.limit_bytes / windows,
+        }
     }
 
     /// Bytes held by all windows.
@@ -44,8 +78,14 @@ impl Budget {
     /// Whether a window of `own_bytes` must shrink: the process is over its limit, and the window over its fair share of it. A busy
     /// tenant thus never costs a quiet one its window.
     fn exceeded_by(&self, own_bytes: usize) -> bool {
-        let share = self.limit_bytes / self.windows.load(Ordering::Relaxed).max(1);
+        let share = self.share(self.windows.load(Ordering::Relaxed));
         self.used_bytes() > self.limit_bytes && own_bytes > share
+    }
+
+    /// The same for a window that shrinks for another's sake: a little more goes than must, so that it is not asked again at once.
+    fn relieved_by(&self, own_bytes: usize) -> bool {
+        let share = self.share(self.windows.load(Ordering::Relaxed));
+        self.used_bytes() > self.limit_bytes - self.limit_bytes / 16 && own_bytes > share
     }
 }
 
@@ -122,6 +162,10 @@ impl Window {
             .push_back(event.offset);
         self.slots.push_back(event);
         while self.budget.exceeded_by(self.bytes) && self.trim_one() {}
+    }
+
+    fn shrink(&mut self) {
+        while self.budget.relieved_by(self.bytes) && self.trim_one() {}
     }
 
     /// Empties the window and begins anew at a tail that was reached without it.

@@ -212,6 +212,26 @@ fn a_busy_tenant_never_costs_a_quiet_one_its_window() {
 }
 
 #[test]
+fn who_came_first_gives_way_to_who_comes_later() {
+    let slot = cost(&event(10, &routing("a"), MESSAGE));
+    let budget = Budget::new(40 * slot);
+    let windows = [(); 4].map(|()| {
+        let window = budget.window(Offset(10), link_before(Offset(10)));
+        for offset in 10..110 {
+            window.lock().unwrap().push(event(offset, &routing("a"), MESSAGE));
+            budget.relieve();
+            assert!(budget.used_bytes() <= 40 * slot, "the bound holds at every moment");
+        }
+        window
+    });
+    for window in &windows {
+        let window = window.lock().unwrap();
+        let held = window.end().0 - window.start().0;
+        assert!((9..=14).contains(&held), "{held} is no fair share");
+    }
+}
+
+#[test]
 fn an_event_larger_than_the_whole_budget_does_not_stay_and_breaks_nothing() {
     let mut window = filled(0, &Budget::new(10), [("a", MESSAGE)]);
     assert_eq!((window.start(), window.end()), (Offset(1), Offset(1)));
