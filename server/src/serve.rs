@@ -24,6 +24,7 @@ use std::time::Duration;
 use bellboard_core::clock::Clock;
 use bellboard_core::hub::Hub;
 use bellboard_core::store;
+use bellboard_core::subscription::registry::Nodes;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic_health::server::HealthReporter;
@@ -142,7 +143,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let scheme = settings.tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https);
     let url = url(local_addr, scheme);
     lock.tell(&url)?;
-    let (hub, committer) = Hub::open(store.clone(), encode, clock.clone(), settings.window_bytes).await?;
+    let (hub, committer) = Hub::open(store.clone(), encode, clock.clone(), settings.window_bytes, Nodes::One).await?;
     let state = wire::State {
         hub: hub.clone(),
         replay_events: settings.replay_events,

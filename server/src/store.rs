@@ -32,6 +32,7 @@ mod read;
 mod count;
 mod snapshot;
 
+mod clients;
 mod resume_keys;
 pub mod api_keys;
 

@@ -11,20 +11,33 @@ use tokio::sync::watch;
 
 use crate::appender::Appender;
 use crate::appender::committer::Committer;
+use crate::client::ClientKey;
 use crate::clock::Clock;
 use crate::event::{Encode, Families, Family};
-use crate::id::{PrincipalId, TenantId};
+use crate::id::{ClientId, PrincipalId, TenantId};
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::limits;
 use crate::log::Log;
 use crate::offset::{Epoch, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
 use crate::store::{self, LogRow, Read, Store};
+use crate::subscription::clients::Clients;
 use crate::subscription::frame::ClosingReason;
 use crate::subscription::registry::{Nodes, Registry};
 use crate::subscription::snapshots::Snapshots;
 use crate::subscription::{self, Closing, Subscription, Surroundings};
 use crate::window::Budget;
+
+/// Who opens a stream.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who it acts for.
+    pub principal: PrincipalId,
+    /// Which of the principal's applications it is; none for one that nothing replaces.
+    pub client: Option<ClientId>,
+    /// Ends the stream when the right to read ends.
+    pub credential: Closing,
+}
 
 /// The hub of one process. Held by every service, behind an [`Arc`].
 #[derive(Debug)]
@@ -34,8 +47,10 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     appender: Appender,
     budget: Arc<Budget>,
+    nodes: Nodes,
     registry: Arc<Registry>,
     snapshots: Arc<Snapshots>,
+    clients: Arc<Clients>,
     /// Logs by tenant. Held for one look or one insertion, never over an await: opening a log may wait for the store's writer, and
     /// other tenants do not.
     logs: Mutex<HashMap<TenantId, Arc<Log>>>,
@@ -55,8 +70,10 @@ impl Hub {
         encode: Arc<dyn Encode>,
         clock: Arc<dyn Clock>,
         window_bytes: usize,
+        nodes: Nodes,
     ) -> Result<(Arc<Hub>, Committer), store::Error> {
         let keyring = load_keyring(&*store, clock.now()).await?;
+        let clients = Clients::new(store.newest_incarnation().await?);
         let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone());
         let snapshots = Snapshots::new(encode.clone(), clock.clone(), limits::SNAPSHOTS_BYTES_MAX);
         let hub = Hub {
@@ -65,8 +82,10 @@ impl Hub {
             clock,
             appender,
             budget: Budget::new(window_bytes),
-            registry: Registry::new(Nodes::One),
             snapshots,
+            nodes,
+            registry: Registry::new(nodes),
+            clients,
             logs: Mutex::default(),
             keyring: RwLock::new(Arc::new(keyring)),
             draining: watch::Sender::new(None),
@@ -173,17 +192,38 @@ impl Hub {
         &self.registry
     }
 
-    /// Opens a stream of this principal out of a log. `credential` ends it when the caller's right to read ends.
+    /// Learns which clients have a newer stream at another node, and ends the older ones here. To be called as often as tails are
+    /// compared; a hub alone knows without asking.
+    ///
+    /// # Errors
+    /// When the store cannot be used; the next call learns it.
+    pub async fn compare_clients(&self) -> Result<(), store::Error> {
+        match self.nodes {
+            Nodes::One => Ok(()),
+            Nodes::Several => self.clients.compare(&*self.store).await,
+        }
+    }
+
+    /// Opens a stream out of a log, and ends the earlier ones of the caller's client. A stream that is refused ends none.
     ///
     /// # Errors
     /// See [`Subscription::open`].
     pub async fn subscribe(
         &self,
         log: Arc<Log>,
-        principal: PrincipalId,
+        caller: Caller,
         request: subscription::Request,
-        credential: Closing,
     ) -> Result<Subscription, subscription::Error> {
+        let Caller {
+            principal,
+            client,
+            credential,
+        } = caller;
+        let client = client.map(|id| ClientKey {
+            log: log.row().key,
+            principal: principal.clone(),
+            id,
+        });
         let around = Surroundings {
             registered: self.registry.enter(log.row().tenant.clone(), principal),
             log,
@@ -193,7 +233,12 @@ impl Hub {
             draining: self.draining.subscribe(),
             credential,
         };
-        Subscription::open(around, request).await
+        let mailbox = around.registered.mailbox().clone();
+        let mut subscription = Subscription::open(around, request).await?;
+        if let Some(client) = client {
+            subscription.hold(self.clients.take(&*self.store, client, mailbox).await?);
+        }
+        Ok(subscription)
     }
 
     /// Ends all streams politely, with the longest advice when to come back.

@@ -87,6 +87,8 @@ ids! {
     EventId;
     /// Who a client acts for.
     PrincipalId;
+    /// One running application of a principal: a tab, a phone.
+    ClientId;
 }
 
 impl SessionId {

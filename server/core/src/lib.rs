@@ -8,6 +8,7 @@ pub mod id;
 pub mod limits;
 pub mod clock;
 pub mod access;
+pub mod client;
 pub mod link;
 pub mod resume_token;
 pub mod event;

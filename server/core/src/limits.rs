@@ -44,6 +44,16 @@ pub const UNACKNOWLEDGED_EVENTS_MAX: usize = 1024;
 /// Most bytes of the same.
 pub const UNACKNOWLEDGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Most clients of one principal that are remembered, the newest. One that comes back later is a new one; until then it is a tab that was
+/// closed long ago.
+pub const CLIENTS_PER_PRINCIPAL_MAX: usize = 1000;
+
+/// Most streams of clients that are numbered in one transaction, so that it stays short.
+pub const CLIENTS_TAKEN_AT_ONCE: usize = 256;
+
+/// Most clients that are read at once to learn what other nodes numbered.
+pub const CLIENTS_READ_MAX: usize = 1000;
+
 /// Most changes of one open stream that wait to be taken by it, beside the newest credential. A client waits for one to be answered before
 /// it sends the next; a stream that is not read must not gather more.
 pub const CONTROLS_MAX: usize = 16;

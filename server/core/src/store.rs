@@ -27,6 +27,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::client::{ClientKey, Incarnation};
 use crate::event::{DedupeKey, Event, ItemKey, ItemStep, Kind, Raw};
 use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
@@ -343,6 +344,17 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// All that interests see, at one moment.
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error>;
+
+    /// Takes the next number for a stream of each of these clients, in their order, each above every number that was ever given. Of a
+    /// principal the newest [`limits::CLIENTS_PER_PRINCIPAL_MAX`] clients are kept.
+    async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error>;
+
+    /// The highest number that was ever given; 0 before the first.
+    async fn newest_incarnation(&self) -> Result<Incarnation, Error>;
+
+    /// The newest number of each client that took one above `after`, ascending, at most `most` of them. Whoever has read up to a number
+    /// misses none below it later.
+    async fn incarnations(&self, after: Incarnation, most: usize) -> Result<Vec<(ClientKey, Incarnation)>, Error>;
 
     /// All resume token keys that were ever minted, removed ones without their secret.
     async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error>;

@@ -4,6 +4,7 @@
 //! of a snapshot that others share, and the names of the items whose texts it is about to send, so a slow reader costs nobody anything.
 
 mod begin;
+pub mod clients;
 pub mod control;
 mod end;
 mod fragments;
@@ -32,6 +33,7 @@ use crate::offset::Offset;
 use crate::resume_token::{Keyring, Kind, Place};
 use crate::store::{self, Page, Read};
 use crate::window::deltas::Opened;
+use clients::Claim;
 use control::Control;
 use frame::{ClosingReason, Frame, Sent};
 use giving::Giving;
@@ -137,6 +139,8 @@ pub struct Subscription {
     heartbeat_due: bool,
     /// Whether the sessions may have closed since it was looked.
     check_closed: bool,
+    /// Its place among the streams of its client, where it has one.
+    claim: Option<Claim>,
     /// Whether a later stream of the same client took its place.
     replaced: bool,
     ended: bool,
@@ -179,6 +183,7 @@ impl Subscription {
             heartbeat: None,
             heartbeat_due: false,
             check_closed: request.stop_when_closed,
+            claim: None,
             replaced: false,
             ended: false,
             request,
@@ -212,6 +217,11 @@ impl Subscription {
     #[must_use]
     pub const fn id(&self) -> SubscriptionId {
         self.around.registered.id()
+    }
+
+    /// Holds its place among the streams of its client until it is dropped.
+    pub(crate) fn hold(&mut self, claim: Claim) {
+        self.claim = Some(claim);
     }
 
     /// How often it was woken.

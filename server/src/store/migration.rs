@@ -4,6 +4,7 @@
 //! database has either the old shape or the new one, and two programs that open it at once do not both change it.
 
 mod m0001_log;
+mod m0005_clients;
 mod m0006_base_link;
 
 use sea_orm::DatabaseConnection;
@@ -17,7 +18,11 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_log::Migration), Box::new(m0006_base_link::Migration)]
+        vec![
+            Box::new(m0001_log::Migration),
+            Box::new(m0005_clients::Migration),
+            Box::new(m0006_base_link::Migration),
+        ]
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bellboard_core::client::{ClientKey, Incarnation};
 use bellboard_core::event::{Encode, Raw};
 use bellboard_core::id::{SessionId, TenantId};
 use bellboard_core::interest::Interests;
@@ -28,7 +29,7 @@ use super::open::{self, Options, Role};
 use super::place::{Direction, LOGS_MAX, Range};
 use super::transaction::Transaction;
 use super::writers::Numbers;
-use super::{api_keys::ApiKeys, count, error, event_rows, logs, read, resume_keys, sessions, snapshot};
+use super::{api_keys::ApiKeys, clients, count, error, event_rows, logs, read, resume_keys, sessions, snapshot};
 
 /// All logs of all tenants, in one file. Dropped, it stops its own task and lets go of the file once running statements have ended.
 #[derive(Debug)]
@@ -267,6 +268,24 @@ impl Store for Sqlite {
         // Nothing was written: the end of the transaction only gives the connection back, and dropping it does the same.
         moment.commit().await.map_err(error::of)?;
         Ok(snapshot)
+    }
+
+    async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error> {
+        if clients.is_empty() {
+            return Ok(Vec::new());
+        }
+        let transaction = begin_immediate(&self.writer).await?;
+        let taken = clients::take(&transaction, clients).await?;
+        transaction.commit().await.map_err(error::of_commit)?;
+        Ok(taken)
+    }
+
+    async fn newest_incarnation(&self) -> Result<Incarnation, Error> {
+        clients::newest(&self.readers).await
+    }
+
+    async fn incarnations(&self, after: Incarnation, most: usize) -> Result<Vec<(ClientKey, Incarnation)>, Error> {
+        clients::taken(&self.readers, after, most).await
     }
 
     async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellboard_core::access::Scope;
+use bellboard_core::hub::Caller;
+use bellboard_core::id::ClientId;
 use bellboard_core::interest::Selector;
 use bellboard_core::limits;
 use bellboard_core::log::Log;
@@ -47,15 +49,18 @@ impl SubscribeService for Service {
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let allowed = self.state.authorize(&request, Scope::Read).await?;
-        let wanted = parse(request.into_inner(), &self.state)?;
+        let request = request.into_inner();
+        let client = client(&request.client_id)?;
+        let wanted = parse(request, &self.state)?;
         let limits = limits_of(&wanted, &self.state);
         let Authorized { credential, log } = allowed;
-        let principal = credential.principal.id.clone();
-        let opening = self
-            .state
-            .hub
-            .subscribe(log.clone(), principal, wanted, credential.closing.clone());
-        let subscription = opening.await.map_err(|error| subscribed(&error))?;
+        let caller = Caller {
+            principal: credential.principal.id.clone(),
+            client,
+            credential: credential.closing.clone(),
+        };
+        let subscription = self.state.hub.subscribe(log.clone(), caller, wanted).await;
+        let subscription = subscription.map_err(|error| subscribed(&error))?;
         let stream = frame::Stream {
             subscription_id: subscription.id().to_string(),
             limits,
@@ -154,6 +159,14 @@ fn end(reason: ClosingReason) -> Option<Status> {
     }
 }
 
+fn client(id: &str) -> Result<Option<ClientId>, Fault> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let id = ClientId::parse(id).map_err(|error| Fault::id("client_id", &error))?;
+    Ok(Some(id))
+}
+
 fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> {
     let v1::SubscribeRequest {
         start,
@@ -163,7 +176,7 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
         include_raw,
         stop_when_closed,
         linger,
-        client_id,
+        client_id: _,
         heartbeat_interval,
         max_frame_bytes,
     } = request;
@@ -174,9 +187,6 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
             "stop_when_closed",
             "needs interests that select sessions; leave it out for all, project and vendor",
         ));
-    }
-    if client_id.len() > limits::ID_BYTES_MAX {
-        return Err(Fault::bytes("client_id", client_id.len(), limits::ID_BYTES_MAX));
     }
     let heartbeat = duration("heartbeat_interval", heartbeat_interval)?.unwrap_or(state.heartbeat);
     Ok(Wanted {

@@ -3,6 +3,7 @@
 //! Believe this: it keeps every promise of [`super`] but lasting. Its tables are plain maps; a transaction collects its rows beside
 //! them and puts them in at its commit.
 
+mod clients;
 mod read;
 mod rows;
 mod snapshot;
@@ -15,9 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use self::clients::Clients;
 use self::rows::Log;
 use self::transaction::Open;
 use super::{Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Transaction};
+use crate::client::{ClientKey, Incarnation};
 use crate::event::{Encode, Raw};
 use crate::id::{SessionId, TenantId};
 use crate::interest::Interests;
@@ -43,6 +46,7 @@ struct Shared(Arc<Mutex<State>>);
 struct State {
     tenants: HashMap<TenantId, LogKey>,
     logs: BTreeMap<LogKey, Log>,
+    clients: Clients,
     resume_keys: BTreeMap<KeyId, ResumeKey>,
     /// What befalls the next commits, one each. As long as a test made it.
     faults: VecDeque<Fault>,
@@ -237,6 +241,19 @@ impl Store for Memory {
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
         self.state
             .with_log(log, |log| snapshot::take(log, &*self.encode, interests, limits))
+    }
+
+    async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error> {
+        self.state
+            .locked(|state| Ok(clients.iter().map(|client| state.clients.take(client)).collect()))
+    }
+
+    async fn newest_incarnation(&self) -> Result<Incarnation, Error> {
+        self.state.locked(|state| Ok(state.clients.newest))
+    }
+
+    async fn incarnations(&self, after: Incarnation, most: usize) -> Result<Vec<(ClientKey, Incarnation)>, Error> {
+        self.state.locked(|state| Ok(state.clients.above(after, most)))
     }
 
     async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error> {

@@ -13,6 +13,8 @@
 
 // Named by `store_suite!` and by nobody else: the promises' names are their documentation.
 #[doc(hidden)]
+pub mod clients;
+#[doc(hidden)]
 pub mod constraints;
 #[doc(hidden)]
 pub mod lists;
@@ -107,6 +109,9 @@ macro_rules! store_suite {
             rows::a_seq_is_found_among_the_newest_events_of_its_session_only,
             rows::what_lies_below_a_session_is_found_at_any_depth_and_in_its_log_only,
             rows::raw_records_lie_beside_their_events,
+            clients::every_stream_of_a_client_gets_a_higher_number,
+            clients::who_take_numbers_at_once_get_different_ones,
+            clients::a_forgotten_client_comes_back_with_a_higher_number,
             constraints::an_offset_is_written_once,
             constraints::offsets_have_no_holes,
             constraints::the_tail_follows_from_what_was_written,

@@ -1,5 +1,6 @@
 //! One file per part of what a stream promises.
 
+mod clients;
 mod controls;
 mod cost;
 mod ends;

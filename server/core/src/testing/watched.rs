@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
+use crate::client::{ClientKey, Incarnation};
 use crate::event::{DedupeKey, Raw};
 use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
@@ -28,6 +29,10 @@ pub(crate) struct Watch {
     pub(crate) snapshots: AtomicU64,
     /// So many of the next snapshots fail.
     failing_snapshots: AtomicU32,
+    /// Times that numbers of clients were taken.
+    pub(crate) takes: AtomicU64,
+    /// Held while taken numbers are kept from who asked for them.
+    takes_held: Arc<tokio::sync::Mutex<()>>,
     /// So many of the next looks at a log (begin, open) fail.
     blind: AtomicU32,
     /// What `blind` becomes at the next commit.
@@ -45,6 +50,16 @@ impl Watch {
     /// So many of the next snapshots fail.
     pub(crate) fn fail_snapshots(&self, count: u32) {
         self.failing_snapshots.store(count, Ordering::Relaxed);
+    }
+
+    /// So many of the next looks at a log fail.
+    pub(crate) fn go_blind(&self, looks: u32) {
+        self.blind.store(looks, Ordering::Relaxed);
+    }
+
+    /// Numbers of clients are taken and not told until what is returned is dropped.
+    pub(crate) fn hold_takes(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.takes_held.clone().try_lock_owned().expect("nobody holds them")
     }
 
     fn look(&self) -> Result<(), Error> {
@@ -214,6 +229,22 @@ impl Store for Watched {
         tokio::task::yield_now().await;
         fail_one(&self.watch.failing_snapshots)?;
         self.inner.snapshot(log, interests, limits).await
+    }
+
+    async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error> {
+        self.watch.look()?;
+        self.watch.takes.fetch_add(1, Ordering::Relaxed);
+        let taken = self.inner.take_incarnations(clients).await;
+        drop(self.watch.takes_held.lock().await);
+        taken
+    }
+
+    async fn newest_incarnation(&self) -> Result<Incarnation, Error> {
+        self.inner.newest_incarnation().await
+    }
+
+    async fn incarnations(&self, after: Incarnation, most: usize) -> Result<Vec<(ClientKey, Incarnation)>, Error> {
+        self.inner.incarnations(after, most).await
     }
 
     async fn resume_keys(&self) -> Result<Vec<ResumeKey>, Error> {
