@@ -11,11 +11,13 @@ mod tail;
 mod publish;
 mod history;
 mod connect;
+mod verify;
 mod hub;
 mod select;
 mod lines;
 mod summary;
 mod table;
+mod bar;
 mod json;
 mod printable;
 mod output;
@@ -57,6 +59,8 @@ enum Command {
     History(history::Args),
     /// Tie an agent on this machine to the hub.
     Connect(connect::Args),
+    /// Look whether what is stored is whole, and where it is not.
+    Verify(verify::Args),
 }
 
 /// Why a command did not do it.
@@ -83,6 +87,9 @@ pub enum Error {
     /// `connect` failed.
     #[error(transparent)]
     Connect(#[from] connect::Error),
+    /// `verify` failed, or found something.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
     /// A message has no line of JSON.
     #[error(transparent)]
     Json(#[from] json::Error),
@@ -112,6 +119,7 @@ impl Error {
             Error::Hub(error) => error.exit(),
             Error::Publish(error) => error.exit(),
             Error::Connect(error) => error.exit(),
+            Error::Verify(error) => error.exit(),
             Error::Json(_) | Error::Signals(_) | Error::ResumeFile { .. } => Exit::Failed,
             // Whoever read our output has seen enough.
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -130,6 +138,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Publish(args) => publish::run(args, &mut Output::stdout()).await,
         Command::History(args) => history::run(args, &mut Output::stdout()).await,
         Command::Connect(args) => connect::run(args).await,
+        Command::Verify(args) => verify::run(args, &mut Output::stdout()).await,
     };
     let Err(error) = outcome else {
         return Exit::Done;

@@ -33,6 +33,8 @@ mod count;
 mod snapshot;
 
 mod clients;
+mod inspect;
+
 mod resume_keys;
 pub mod api_keys;
 
@@ -42,5 +44,6 @@ mod error;
 mod tests;
 
 pub use api_keys::{ApiKey, ApiKeys};
+pub use inspect::Inspector;
 pub use open::{Error, FILE_NAME, Options, Synchronous};
 pub use sqlite::Sqlite;

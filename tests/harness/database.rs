@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use bellboard_core::link::{Digest, Link, LinkKey};
-use bellboard_core::offset::Epoch;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
+use tokio::process::Command;
+
+use crate::process::binary;
+use crate::within;
 
 /// Empties the logs, and keeps the keys: a log is recreated when it is next opened.
 pub async fn forget_logs(data: &Path) {
@@ -36,49 +38,39 @@ pub async fn newest_migration(data: &Path) -> String {
     version
 }
 
-/// Computes every link of every log anew, from the stored bytes. Returns how many events there are.
+/// Runs `bellboard verify`, which computes every link of every log anew from the stored bytes, beside a hub or without one. Returns how
+/// many events there are.
 ///
 /// # Panics
-/// When a link is not what it must be, or a place is missing: the log is broken there.
+/// When something is damaged.
 pub async fn verify_links(data: &Path) -> u64 {
-    let database = open(data).await;
-    let mut events = 0;
-    for log in rows(
-        &database,
-        "SELECT key, epoch, link_key, tail, link, base_link FROM logs",
-    )
-    .await
-    {
-        let number = |column| log.try_get::<i64>("", column).expect("a number").cast_unsigned();
-        let secret: Vec<u8> = log.try_get("", "link_key").expect("the links' secret");
-        let key = LinkKey::new(&secret.try_into().expect("32 bytes"));
-        let base: Option<i64> = log.try_get("", "base_link").expect("a link");
-        let genesis = || key.genesis(Epoch(number("epoch")));
-        let mut link = base.map_or_else(genesis, |link| Link(link.cast_unsigned()));
-        let first = number("key") << 44;
-        let places = format!(
-            "WHERE place >= {first} AND place < {} ORDER BY place",
-            first + (1 << 44)
-        );
-        let mut next = first;
-        for event in rows(&database, &format!("SELECT place, link, stored FROM events {places}")).await {
-            let place = event.try_get::<i64>("", "place").expect("a place").cast_unsigned();
-            assert_eq!(place, next, "the log has a hole");
-            let stored: Vec<u8> = event.try_get("", "stored").expect("the stored bytes");
-            link = key.next(link, &Digest::of(&stored));
-            let kept = event.try_get::<i64>("", "link").expect("a link").cast_unsigned();
-            assert_eq!(kept, link.0, "the chain is broken at offset {}", place - first);
-            next += 1;
-        }
-        assert_eq!(
-            (next - first, link.0),
-            (number("tail"), number("link")),
-            "the log's row names another tail"
-        );
-        events += next - first;
-    }
-    database.close().await.expect("the database closes");
-    events
+    let mut command = Command::new(binary());
+    command.args(["verify", "--json", "--data-dir"]).arg(data);
+    let output = within("the command to end", command.output())
+        .await
+        .expect("the program");
+    let (told, said) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{said}{told}");
+    let events = |line: &str| {
+        let log: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        log["events"].as_u64().expect("a number of events")
+    };
+    told.lines().map(events).sum()
+}
+
+/// Changes one byte of the database's file, within the first place where these bytes stand in it.
+///
+/// # Panics
+/// When they do not stand there.
+pub fn flip_a_byte_of(file: &Path, text: &str) {
+    let mut bytes = std::fs::read(file).expect("the database's file");
+    let found = bytes.windows(text.len()).position(|window| window == text.as_bytes());
+    let at = found.unwrap_or_else(|| panic!("{text:?} does not stand in {}", file.display()));
+    bytes[at] ^= 1;
+    std::fs::write(file, bytes).expect("the database's file");
 }
 
 async fn open(data: &Path) -> DatabaseConnection {

@@ -17,6 +17,7 @@ mod history;
 mod kill;
 mod durability;
 mod landed;
+mod verify;
 mod every_frame;
 mod hostile;
 mod limits;

@@ -15,6 +15,7 @@ pub mod event;
 pub mod session;
 pub mod interest;
 pub mod store;
+pub mod verify;
 pub mod appender;
 pub mod log;
 pub mod window;

@@ -180,6 +180,15 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 /// enough for millions of restores within the 53 bits that JavaScript counts exactly.
 pub const FENCE_LEAP: u64 = 1 << 32;
 
+/// Most events that are read at once to be checked: with the largest bodies 32 MiB.
+pub const VERIFY_PAGE_EVENTS_MAX: usize = 128;
+
+/// Most sessions' rows that are read at once to be checked; only their places are.
+pub const VERIFY_PAGE_SESSIONS_MAX: usize = 1000;
+
+/// Most damaged places that are told of one log; all are counted. More of them help nobody, and a log may be damaged everywhere.
+pub const FINDINGS_MAX: usize = 100;
+
 /// How often the announced tail of a followed log is compared with the store, so that a commit whose outcome nobody told is told after all.
 pub const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
 

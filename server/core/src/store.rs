@@ -35,6 +35,7 @@ use crate::link::{Link, LinkKey};
 use crate::offset::{Epoch, Index, LogKey, Offset, SessionNumber, Time};
 use crate::resume_token::ResumeKey;
 use crate::session::{Session, SessionKey};
+use crate::verify::Evidence;
 
 /// Why a store did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -282,9 +283,9 @@ pub trait Transaction: Send {
     async fn commit(self: Box<Self>) -> Result<(), Error>;
 }
 
-/// Where logs last.
+/// Where logs last. What lies in one can be looked at as [`Evidence`].
 #[async_trait]
-pub trait Store: Debug + Send + Sync + 'static {
+pub trait Store: Evidence + Debug + 'static {
     /// The tenant's log, made with a random epoch if it is new.
     async fn open_log(&self, tenant: &TenantId) -> Result<LogRow, Error>;
 
@@ -297,9 +298,6 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The same, newest first: `events` in falling order, and `until` is the offset down to which was looked (its link is the one
     /// before it).
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error>;
-
-    /// All logs as they are now, in the order of their numbers.
-    async fn logs(&self) -> Result<Vec<LogRow>, Error>;
 
     /// Gives a log another identity, and sets the newest fence that was given out. Its events, their links and everything else stay.
     ///

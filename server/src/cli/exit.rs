@@ -19,10 +19,12 @@ pub enum Exit {
     Refused,
     /// There is no such thing.
     NotFound,
+    /// What is stored is damaged.
+    Damaged,
 }
 
 /// Every way to end, with its number and its words in the help.
-const TABLE: [(Exit, u8, &str); 6] = [
+const TABLE: [(Exit, u8, &str); 7] = [
     (Exit::Done, 0, "done; also when the reader of the output went away"),
     (Exit::Failed, 1, "failed"),
     (Exit::Usage, 2, "a flag, an argument or a setting is wrong"),
@@ -37,6 +39,7 @@ const TABLE: [(Exit, u8, &str); 6] = [
         "the key is missing, not valid, or does not allow this",
     ),
     (Exit::NotFound, 5, "there is no such thing"),
+    (Exit::Damaged, 6, "what is stored is damaged"),
 ];
 
 /// The table as the help shows it.

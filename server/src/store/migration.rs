@@ -7,7 +7,7 @@ mod m0001_log;
 mod m0005_clients;
 mod m0006_base_link;
 
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 use super::open::Error;
@@ -32,13 +32,34 @@ impl MigratorTrait for Migrator {
 /// [`Error::Newer`] when it was changed by a program that knows more migrations than this one. It is left as it is.
 pub(super) async fn run(writer: &DatabaseConnection) -> Result<(), Error> {
     let transaction = sqlite::begin_immediate(writer).await?;
-    let applied = Migrator::get_migration_models(&transaction).await.map_err(error::of)?;
-    let known = Migrator::migrations();
-    let is_known = |name: &str| known.iter().any(|migration| migration.name() == name);
-    if let Some(unknown) = applied.into_iter().find(|applied| !is_known(&applied.version)) {
-        return Err(Error::Newer(unknown.version));
-    }
+    applied(&transaction).await?;
     Migrator::up(&transaction, None).await.map_err(error::of)?;
     transaction.commit().await.map_err(error::of)?;
     Ok(())
+}
+
+/// Looks whether the database has the newest shape.
+///
+/// # Errors
+/// [`Error::Newer`] and [`Error::Older`] when it has another one.
+pub(super) async fn check(reader: &DatabaseConnection) -> Result<(), Error> {
+    let applied = applied(reader).await?;
+    let known = Migrator::migrations();
+    let mut names = known.iter().map(|known| known.name());
+    match names.find(|name| applied.iter().all(|applied| applied != name)) {
+        None => Ok(()),
+        Some(lacking) => Err(Error::Older(lacking.to_owned())),
+    }
+}
+
+/// The migrations that the database has been through, if this program knows all of them.
+async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, Error> {
+    let models = Migrator::get_migration_models(connection).await.map_err(error::of)?;
+    let applied: Vec<String> = models.into_iter().map(|model| model.version).collect();
+    let known = Migrator::migrations();
+    let is_known = |name: &String| known.iter().any(|migration| migration.name() == name);
+    match applied.iter().find(|applied| !is_known(applied)) {
+        None => Ok(applied),
+        Some(unknown) => Err(Error::Newer(unknown.clone())),
+    }
 }

@@ -49,6 +49,12 @@ pub enum Error {
          or restore a backup that was made before"
     )]
     Newer(String),
+    /// An older program made it, and it was only to be read. It was not touched.
+    #[error(
+        "the database was made by an older bellboard (it lacks \"{0}\"); `bellboard serve` brings a data folder up to date, \
+         `bellboard restore` what it makes of a backup"
+    )]
+    Older(String),
     /// The file could not be made or read.
     #[error("cannot use {path}: {reason}", path = path.display())]
     File {

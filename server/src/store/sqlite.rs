@@ -11,12 +11,13 @@ use bellboard_core::event::{Encode, Raw};
 use bellboard_core::id::{SessionId, TenantId};
 use bellboard_core::interest::Interests;
 use bellboard_core::link::{Link, LinkKey};
-use bellboard_core::offset::{Epoch, LogKey, Offset, Time};
+use bellboard_core::offset::{Epoch, LogKey, Offset, SessionNumber, Time};
 use bellboard_core::resume_token::{KeyId, ResumeKey};
 use bellboard_core::session::{Session, SessionKey};
 use bellboard_core::store::{
     self, Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store,
 };
+use bellboard_core::verify::{Evidence, KeptEvents, KeptSession};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
@@ -29,7 +30,9 @@ use super::open::{self, Options, Role};
 use super::place::{Direction, LOGS_MAX, Range};
 use super::transaction::Transaction;
 use super::writers::Numbers;
-use super::{api_keys::ApiKeys, clients, count, error, event_rows, logs, read, resume_keys, sessions, snapshot};
+use super::{
+    api_keys::ApiKeys, clients, count, error, event_rows, inspect, logs, read, resume_keys, sessions, snapshot,
+};
 
 /// All logs of all tenants, in one file. Dropped, it stops its own task and lets go of the file once running statements have ended.
 #[derive(Debug)]
@@ -170,6 +173,26 @@ fn new_log(tenant: &TenantId) -> Result<log::ActiveModel, Error> {
 }
 
 #[async_trait]
+impl Evidence for Sqlite {
+    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
+        logs::all(&self.readers).await
+    }
+
+    async fn kept_events(&self, log: LogKey, from: Offset, most: usize) -> Result<KeptEvents, Error> {
+        inspect::kept_events(&self.readers, log, from, most).await
+    }
+
+    async fn kept_sessions(
+        &self,
+        log: LogKey,
+        after: Option<SessionNumber>,
+        most: usize,
+    ) -> Result<Vec<KeptSession>, Error> {
+        inspect::kept_sessions(&self.readers, log, after, most).await
+    }
+}
+
+#[async_trait]
 impl Store for Sqlite {
     async fn open_log(&self, tenant: &TenantId) -> Result<LogRow, Error> {
         if let Some(log) = find_log(&self.readers, tenant).await? {
@@ -201,10 +224,6 @@ impl Store for Sqlite {
 
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error> {
         read::read(&self.readers, &*self.encode, read, Direction::Back).await
-    }
-
-    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
-        logs::all(&self.readers).await
     }
 
     async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {

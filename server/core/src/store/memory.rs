@@ -25,9 +25,10 @@ use crate::event::{Encode, Raw};
 use crate::id::{SessionId, TenantId};
 use crate::interest::Interests;
 use crate::link::{Link, LinkKey};
-use crate::offset::{Epoch, LogKey, Offset, Time};
+use crate::offset::{Epoch, LogKey, Offset, SessionNumber, Time};
 use crate::resume_token::{KeyId, ResumeKey};
 use crate::session::{Session, SessionKey};
+use crate::verify::{Evidence, KeptEvents, KeptSession};
 
 /// All logs of all tenants, gone when the last handle is dropped.
 pub struct Memory {
@@ -176,11 +177,6 @@ impl Store for Memory {
         self.read_page(&read, read::back)
     }
 
-    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
-        self.state
-            .locked(|state| Ok(state.logs.values().map(|log| log.row.clone()).collect()))
-    }
-
     async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {
         self.state.locked(|state| {
             let log = state.logs.get_mut(&log).ok_or_else(|| no_log(log))?;
@@ -278,6 +274,41 @@ impl Store for Memory {
             }
             Ok(())
         })
+    }
+}
+
+#[async_trait]
+impl Evidence for Memory {
+    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
+        self.state
+            .locked(|state| Ok(state.logs.values().map(|log| log.row.clone()).collect()))
+    }
+
+    async fn kept_events(&self, log: LogKey, from: Offset, most: usize) -> Result<KeptEvents, Error> {
+        self.state.with_log(log, |log| Ok(log.kept(from, most)))
+    }
+
+    async fn kept_sessions(
+        &self,
+        log: LogKey,
+        after: Option<SessionNumber>,
+        most: usize,
+    ) -> Result<Vec<KeptSession>, Error> {
+        self.state.with_log(log, |log| {
+            let behind = |session: &&Session| after.is_none_or(|after| session.number > after);
+            let mut found: Vec<&Session> = log.rows.sessions.values().filter(behind).collect();
+            found.sort_unstable_by_key(|session| session.number);
+            Ok(found.into_iter().take(most).map(kept_session).collect())
+        })
+    }
+}
+
+fn kept_session(session: &Session) -> KeptSession {
+    KeptSession {
+        number: session.number,
+        id: session.id.clone(),
+        next_index: session.next_index,
+        last_offset: session.last_offset,
     }
 }
 

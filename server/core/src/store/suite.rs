@@ -17,6 +17,8 @@ pub mod clients;
 #[doc(hidden)]
 pub mod constraints;
 #[doc(hidden)]
+pub mod evidence;
+#[doc(hidden)]
 pub mod lists;
 #[doc(hidden)]
 pub mod logs;
@@ -136,6 +138,9 @@ macro_rules! store_suite {
             lists::a_filter_lets_through_what_it_says,
             lists::pages_of_a_list_lose_nothing_and_repeat_nothing,
             lists::a_listed_session_is_the_session,
+            evidence::events_are_shown_as_they_lie,
+            evidence::sessions_are_shown_in_pages,
+            evidence::what_was_committed_is_whole,
             snapshots::an_empty_log_has_an_empty_snapshot,
             snapshots::a_snapshot_holds_what_the_interests_see,
             snapshots::a_snapshot_holds_the_most_recent_sessions_and_says_if_there_are_more,

@@ -19,6 +19,7 @@ use crate::store::{
     Changes, Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Stored,
     Transaction, WriterRow,
 };
+use crate::verify::{Evidence, KeptEvents, KeptSession};
 
 /// What is seen and told, shared with its transactions.
 #[derive(Debug, Default)]
@@ -173,10 +174,6 @@ impl Store for Watched {
         self.inner.read_back(read).await
     }
 
-    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
-        self.inner.logs().await
-    }
-
     async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {
         self.inner.renew_epoch(log, epoch, fence).await
     }
@@ -257,5 +254,25 @@ impl Store for Watched {
 
     async fn remove_resume_key(&self, id: KeyId) -> Result<(), Error> {
         self.inner.remove_resume_key(id).await
+    }
+}
+
+#[async_trait]
+impl Evidence for Watched {
+    async fn logs(&self) -> Result<Vec<LogRow>, Error> {
+        self.inner.logs().await
+    }
+
+    async fn kept_events(&self, log: LogKey, from: Offset, most: usize) -> Result<KeptEvents, Error> {
+        self.inner.kept_events(log, from, most).await
+    }
+
+    async fn kept_sessions(
+        &self,
+        log: LogKey,
+        after: Option<SessionNumber>,
+        most: usize,
+    ) -> Result<Vec<KeptSession>, Error> {
+        self.inner.kept_sessions(log, after, most).await
     }
 }

@@ -4,20 +4,17 @@
 //! that results and lines can be laid side by side.
 
 use std::io::Write as _;
-use std::time::Duration;
 
 use bellboard_sdk::v1::append_result::Outcome;
 use bellboard_sdk::v1::{AppendResult, ErrorReason, EventRejected};
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar};
 
 use super::Error;
 use super::input::Entry;
+use crate::cli::bar;
 use crate::cli::json::{self, Problem};
 use crate::cli::output::{Output, note};
 use crate::cli::printable::one_line;
-
-/// How often the bar moves: smoothly, and cheaply.
-const BAR_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Which line it was.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +51,7 @@ impl<'a> Report<'a> {
             out,
             json,
             keep_going,
-            bar: bar(bytes),
+            bar: bar::bytes(bytes),
             stored: 0,
             duplicates: 0,
             not_stored: 0,
@@ -153,27 +150,6 @@ impl<'a> Report<'a> {
         self.bar
             .suspend(|| note(&one_line(&format!("line {}: {text}", place.line))));
     }
-}
-
-/// Draws nothing where standard error is no terminal.
-fn bar(bytes: Option<u64>) -> ProgressBar {
-    let (bar, template) = match bytes {
-        Some(bytes) => (
-            ProgressBar::new(bytes),
-            "{wide_bar} {binary_bytes}/{binary_total_bytes} {msg}",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {binary_bytes} {msg}"),
-    };
-    let bar = match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        // The bar's own look will do.
-        Err(_) => bar,
-    };
-    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-    if !bar.is_hidden() {
-        bar.enable_steady_tick(BAR_INTERVAL);
-    }
-    bar
 }
 
 #[cfg(test)]

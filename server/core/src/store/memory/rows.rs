@@ -11,6 +11,7 @@ use crate::link::Link;
 use crate::offset::{Offset, SessionNumber};
 use crate::session::{Session, SessionKey};
 use crate::store::{Error, EventRow, LogRow, Stored, WriterRow};
+use crate::verify::{KeptEvent, KeptEvents};
 
 /// One log as committed.
 pub(super) struct Log {
@@ -47,6 +48,24 @@ impl Log {
 
     pub(super) fn event(&self, offset: Offset) -> Option<&EventRow> {
         self.rows.events.get(usize::try_from(offset.0).ok()?)
+    }
+
+    /// The first events at or behind an offset, as they lie here.
+    pub(super) fn kept(&self, from: Offset, most: usize) -> KeptEvents {
+        let rows = self.rows.events.iter().filter(|row| row.offset >= from).take(most);
+        let mut kept = KeptEvents::default();
+        for row in rows {
+            kept.raws.extend(row.raw.as_ref().map(|_| row.offset));
+            kept.events.push(KeptEvent {
+                offset: row.offset,
+                session: row.session,
+                index: row.index,
+                link: row.link,
+                has_raw: row.raw.is_some(),
+                stored: row.stored.clone(),
+            });
+        }
+        kept
     }
 
     pub(super) fn link_before(&self, offset: Offset) -> Result<Link, Error> {

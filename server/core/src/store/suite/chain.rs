@@ -72,8 +72,8 @@ impl Chain {
         self.touched.insert(id.clone());
         let log = &mut self.log;
         self.sessions.entry(id.clone()).or_insert_with(|| {
-            log.sessions += 1;
             let number = SessionNumber::of(log.key, log.sessions);
+            log.sessions += 1;
             Session::new(number, id, None, log.tail, time(log.tail))
         })
     }
