@@ -26,6 +26,7 @@ mod place;
 mod event_rows;
 mod sessions;
 mod session_row;
+mod stood;
 
 mod wanted;
 mod read;

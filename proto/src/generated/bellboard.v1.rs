@@ -2684,11 +2684,11 @@ pub struct SessionFacts {
     /// What to show for it, at most 1,024 characters.
     #[prost(string, tag = "1")]
     pub title: ::prost::alloc::string::String,
-    /// The project it belongs to, normalised as in `SessionKey`. Starts as the key's. Fixed once it is known, because selectors go
-    /// by it: another one is ignored until moving is built.
+    /// The project it belongs to, normalised as in `SessionKey`. Starts as the key's. Another one moves the session: from that
+    /// event on selectors find it there, and what came before stays selected by where the session stood then.
     #[prost(string, tag = "2")]
     pub project: ::prost::alloc::string::String,
-    /// The vendor, as in `SessionKey`. Fixed once it is known.
+    /// The vendor, as in `SessionKey`. The key's, where there is a key; then another one is ignored.
     #[prost(string, tag = "3")]
     pub vendor: ::prost::alloc::string::String,
     /// The agent within the vendor's product, for instance `build`. Empty when it has only one.
@@ -7748,7 +7748,8 @@ impl EventFamily {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Interest {
     /// Only these families, within what `detail` gives. Empty: all of them. With some, a session's `index` is not contiguous
-    /// on the stream, and its opening, state and closing come only if SESSION is among them.
+    /// on the stream, and its opening, state and closing come only if SESSION is among them; but the event at which a session
+    /// enters this interest or leaves it (it moves to another project, or below another parent) comes always.
     #[prost(enumeration = "EventFamily", repeated, tag = "5")]
     pub families: ::prost::alloc::vec::Vec<i32>,
     /// How much of each session. Unspecified: CONTENT.

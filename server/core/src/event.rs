@@ -110,6 +110,12 @@ impl Families {
         Families(self.0 | other.0)
     }
 
+    /// Whether all of `others` are among them.
+    #[must_use]
+    pub const fn contain_all(self, others: Families) -> bool {
+        self.0 & others.0 == others.0
+    }
+
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -328,6 +334,19 @@ pub struct Routing {
     pub ancestors: Box<[SessionId]>,
 }
 
+impl Routing {
+    /// The same for a session above it that stands where `parent` says; none when it does not lie below that one.
+    #[must_use]
+    pub fn below(&self, parent: &Routing) -> Option<Routing> {
+        let depth = self.ancestors.iter().position(|id| *id == parent.session)?;
+        let kept = self.ancestors.iter().take(depth + 1);
+        Some(Routing {
+            ancestors: kept.chain(&parent.ancestors).cloned().collect(),
+            ..self.clone()
+        })
+    }
+}
+
 /// An event as it is read and sent.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -335,8 +354,10 @@ pub struct Event {
     pub offset: Offset,
     /// Its place in its session.
     pub index: Index,
-    /// Where its session stands.
+    /// Where its session stood once it was stored.
     pub routing: Arc<Routing>,
+    /// Where its session stood before, if this event moved it. What lies below that session moved with it.
+    pub moved_from: Option<Arc<Routing>>,
     /// The payload's kind.
     pub kind: Kind,
     /// The payload's family.

@@ -111,7 +111,8 @@ impl Hub {
     /// Finds the items that were open when the last process ended: their texts ended with it, and nobody shall wait for more of them in
     /// silence. It looks as far back as one open turn may reach; an older item that is still open is not told of.
     async fn recover(&self, log: &Log) -> Result<(), store::Error> {
-        let items = Families::from_iter([Family::Message, Family::Reasoning, Family::Tool]);
+        // Session events too: an item goes where its session goes.
+        let items = Families::from_iter([Family::Message, Family::Reasoning, Family::Tool, Family::Session]);
         let interest = Interest {
             families: items,
             ..Interest::new(Selector::All, Detail::Content)

@@ -7,7 +7,7 @@ pub mod index;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::event::{Families, Family, Routing};
+use crate::event::{Event, Families, Family, Routing};
 use crate::id::SessionId;
 use crate::limits;
 use crate::link::first_eight_bytes;
@@ -154,6 +154,46 @@ impl Interests {
         self.0
             .iter()
             .any(|interest| interest.wanted().contain(family) && interest.selects(routing))
+    }
+
+    /// Whether this event is wanted. One that moves its session is wanted where it came from and where it goes to; and what enters an
+    /// interest by it or leaves it is told so whatever families that one wants.
+    #[must_use]
+    pub fn want_event(&self, event: &Event) -> bool {
+        self.want_move(event.moved_from.as_deref(), &event.routing, event.family)
+    }
+
+    /// The same of an event that is not read yet: `before` is where it moved its session from, if it did.
+    #[must_use]
+    pub fn want_move(&self, before: Option<&Routing>, routing: &Routing, family: Family) -> bool {
+        let Some(before) = before else {
+            return self.want(routing, family);
+        };
+        self.0.iter().any(|interest| {
+            let (was, is) = (interest.selects(before), interest.selects(routing));
+            let wanted = interest.wanted();
+            was != is && !wanted.is_empty() || was && wanted.contain(family)
+        })
+    }
+
+    /// Whether more is wanted of a session that stands there than these others want of it, standing where they see it.
+    #[must_use]
+    pub fn want_more(&self, routing: &Routing, others: &Interests, seen: &Routing) -> bool {
+        let (more, less) = (self.share(routing), others.share(seen));
+        !less.0.contain_all(more.0) || !less.1.contain_all(more.1)
+    }
+
+    /// The families of a session of which events are wanted, and those of which deltas are.
+    fn share(&self, routing: &Routing) -> (Families, Families) {
+        let selecting = self.0.iter().filter(|interest| interest.selects(routing));
+        selecting.fold((Families::NONE, Families::NONE), |(events, deltas), interest| {
+            let live = if interest.detail == Detail::Live {
+                interest.wanted()
+            } else {
+                Families::NONE
+            };
+            (events.or(interest.wanted()), deltas.or(live))
+        })
     }
 
     /// Whether deltas of this family of that session are wanted.

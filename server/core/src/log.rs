@@ -98,6 +98,7 @@ impl Log {
         }
         let due = events.iter().map(|event| Due {
             routing: &event.routing,
+            moved_from: event.moved_from.as_deref(),
             family: event.family,
             offset: event.offset,
         });

@@ -183,6 +183,9 @@ pub struct Session {
     pub opened_offset: Offset,
     /// Its newest event.
     pub last_offset: Offset,
+    /// The event that brought it to where it stands; zero while it never stood elsewhere. Its [`Session::routing`] is that of its events
+    /// from there on; what was before lies in its [`Stood`]s.
+    pub stands_from: Offset,
     /// When it was opened.
     pub created: Time,
     /// When its newest event was stored.
@@ -212,6 +215,7 @@ impl Session {
             next_index: Index(0),
             opened_offset: offset,
             last_offset: offset,
+            stands_from: Offset::ZERO,
             created: now,
             updated: now,
             closed: None,
@@ -269,18 +273,13 @@ impl Session {
         }
     }
 
-    /// Its facts with newer ones. Vendor and project stay once they are known: selectors go by them, and an event must be selected alike
-    /// while it is new and when it is history.
+    /// Its facts with newer ones. The vendor stays where the key tells it: who made an agent does not change.
     #[must_use]
     pub fn with(&self, newer: &SessionFacts) -> SessionFacts {
         let mut merged = self.facts.clone();
         merged.merge(newer);
-        let key = self.key.as_ref();
-        if let Some(known) = key.map(|key| &key.vendor).or(self.facts.vendor.as_ref()) {
-            merged.vendor = Some(known.clone());
-        }
-        if let Some(known) = &self.facts.project {
-            merged.project = Some(known.clone());
+        if let Some(key) = &self.key {
+            merged.vendor = Some(key.vendor.clone());
         }
         merged
     }
@@ -292,15 +291,25 @@ impl Session {
         self.closed = None;
     }
 
-    /// Folds one event that was placed at `offset`. `lineage` is the new parent and its ancestors, where the event names one.
-    pub fn apply(&mut self, step: &SessionStep, lineage: Option<Box<[SessionId]>>, offset: Offset, now: Time) {
+    /// Folds one event that was placed at `offset`. `lineage` is the new parent and its ancestors, where the event names one. Gives
+    /// where it stood until now, if the event moved it.
+    pub fn apply(
+        &mut self,
+        step: &SessionStep,
+        lineage: Option<Box<[SessionId]>>,
+        offset: Offset,
+        now: Time,
+    ) -> Option<Stood> {
+        let mut stood = None;
         match step {
             SessionStep::None => {}
             SessionStep::Opened(facts) | SessionStep::Changed(facts) => {
+                let before = self.routing();
                 self.facts = self.with(facts);
                 if let Some(ancestors) = lineage {
                     self.ancestors = ancestors;
                 }
+                stood = self.moved(before, offset);
             }
             SessionStep::Renewed(life) => {
                 // A life never goes back, and the number is the writer's: it may be the last one there is.
@@ -317,7 +326,42 @@ impl Session {
         self.next_index = Index(self.next_index.0 + 1);
         self.last_offset = offset;
         self.updated = now;
+        stood
     }
+
+    /// Follows a session above it that the event at `offset` moved to where `parent` says. Gives where it stood until now; none when it
+    /// does not lie below that session, or stands there already.
+    pub fn follow(&mut self, parent: &Routing, offset: Offset) -> Option<Stood> {
+        let before = self.routing();
+        self.ancestors = before.below(parent)?.ancestors;
+        self.moved(before, offset)
+    }
+
+    fn moved(&mut self, before: Routing, offset: Offset) -> Option<Stood> {
+        // Its first event did not find it elsewhere.
+        if self.next_index == Index(0) || self.routing() == before {
+            return None;
+        }
+        Some(Stood {
+            session: self.number,
+            from: std::mem::replace(&mut self.stands_from, offset),
+            until: offset,
+            routing: Arc::new(before),
+        })
+    }
+}
+
+/// Where a session stood for a while: what its events of `[from, until)` are selected by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stood {
+    /// The session.
+    pub session: SessionNumber,
+    /// The event that had brought it there; zero where it began.
+    pub from: Offset,
+    /// The event that moved it on: its own, or that of a session above it. Later than `from`.
+    pub until: Offset,
+    /// Where it stood.
+    pub routing: Arc<Routing>,
 }
 
 #[cfg(test)]

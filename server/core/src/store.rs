@@ -14,6 +14,8 @@
 //!   the other, and the second sees what the first wrote.
 //! - A transaction that was not committed leaves nothing. After [`Transaction::commit`] returned, nothing can take it back.
 //! - A read sees whole transactions only.
+//! - A read selects an event by where its session stood when it was stored: the [`Stood`]s of its session, or its row for what came
+//!   after them all. So history is selected as it was while it was new.
 
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -28,13 +30,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::client::{ClientKey, Incarnation};
-use crate::event::{DedupeKey, Event, ItemKey, ItemStep, Kind, Raw};
+use crate::event::{DedupeKey, Event, ItemKey, ItemStep, Kind, Raw, Routing};
 use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
 use crate::link::{Link, LinkKey};
 use crate::offset::{Epoch, Index, LogKey, Offset, SessionNumber, Time};
 use crate::resume_token::ResumeKey;
-use crate::session::{Session, SessionKey};
+use crate::session::{Session, SessionKey, Stood};
 use crate::verify::Evidence;
 
 /// Why a store did not do it.
@@ -141,6 +143,8 @@ pub struct Changes {
     pub sessions: Vec<Session>,
     /// New and changed writers.
     pub writers: Vec<WriterRow>,
+    /// Where sessions stood that were moved, oldest first.
+    pub stood: Vec<Stood>,
 }
 
 /// Which events a read wants, and how much of them.
@@ -320,6 +324,10 @@ pub trait Store: Evidence + Debug + 'static {
 
     /// The offset of the `count`-th wanted event before `until`, counted backwards; `oldest` when there are fewer. `count` is at least 1.
     async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error>;
+
+    /// Where those sessions stood that the event at this offset moved: the one it is of, and those below it. At most
+    /// [`crate::limits::RELINKED_SESSIONS_MAX`] and one, in any order.
+    async fn moved_at(&self, log: LogKey, offset: Offset) -> Result<Vec<Arc<Routing>>, Error>;
 
     /// The raw records beside these events; those without one are left out.
     async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error>;

@@ -105,6 +105,7 @@ pub(crate) fn event(offset: u64, routing: &Arc<Routing>, kind: Kind) -> Event {
         offset,
         index: Index(offset.0),
         routing: routing.clone(),
+        moved_from: None,
         kind,
         family: kind.family().unwrap(),
         item: None,

@@ -213,7 +213,7 @@ impl Window {
                 return Some(found);
             }
             found.visited += 1;
-            if !interests.want(&event.routing, event.family) {
+            if !interests.want_event(event) {
                 continue;
             }
             let full =

@@ -20,13 +20,12 @@ const STRETCH_EVENTS: u64 = 65_536;
 /// How many wanted events lie in the range, counted up to `most`.
 pub(super) async fn count(
     connection: &impl ConnectionTrait,
-    log: &LogRow,
     interests: &Interests,
     range: Range,
     most: u64,
 ) -> Result<u64, Error> {
     let Range { from, until, .. } = range;
-    let condition = match wanted(connection, log.key, interests).await? {
+    let condition = match wanted(connection, interests, range).await?.0 {
         Wanted::Everything => return Ok(from.distance(until).min(most)),
         Wanted::Sessions(sessions) => {
             let limit = usize::try_from(most).unwrap_or(usize::MAX);
@@ -84,7 +83,7 @@ pub(super) async fn seek_back(
         from: log.oldest,
         until,
     };
-    let condition = match wanted(connection, log.key, interests).await? {
+    let condition = match wanted(connection, interests, range).await?.0 {
         Wanted::Everything => {
             let back = Offset(until.0.saturating_sub(u64::from(nth)));
             return Ok(back.max(log.oldest));

@@ -113,6 +113,8 @@ pub(super) mod session {
         pub next_index: i64,
         pub opened_offset: i64,
         pub last_offset: i64,
+        /// The offset of the event that brought it to where it stands; 0 while it never stood elsewhere.
+        pub stands_from: i64,
         pub created: i64,
         pub updated: i64,
         pub closed: Option<i64>,
@@ -138,6 +140,53 @@ pub(super) mod ancestor {
         pub session: i64,
         /// 0 for a parent.
         pub depth: i16,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Where sessions stood before they were moved: one row per session and move.
+pub(super) mod stood {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "stood")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub session: i64,
+        /// The place of the event that moved it on.
+        #[sea_orm(primary_key, auto_increment = false, column_name = "until_place")]
+        pub until: i64,
+        /// The place of the event that had brought it there; that of offset 0 where it began.
+        #[sea_orm(column_name = "from_place")]
+        pub from: i64,
+        pub id: String,
+        pub project: String,
+        pub vendor: String,
+        /// Ids, nearest first, as a JSON array.
+        pub ancestors: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What `stood.ancestors` says, one by one.
+pub(super) mod stood_below {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "stood_below")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub session: i64,
+        #[sea_orm(primary_key, auto_increment = false, column_name = "until_place")]
+        pub until: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub ancestor: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -16,6 +16,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResul
 use super::entity::{event, raw};
 use super::place::{offset, place};
 use super::rows::lists;
+use super::stood::{Moves, Past};
 use super::{error, sessions};
 
 /// Bodies up to this many bytes come with their row; larger ones, which are rare, are fetched one by one when they are taken.
@@ -103,24 +104,27 @@ pub(super) fn step_number(step: ItemStep) -> i16 {
     }
 }
 
-/// The events of rows, in their order, with their large bodies. `known` holds what is known of where sessions stand.
+/// The events of rows, in their order, with their large bodies. `known` holds what is known of where sessions stand now.
 pub(super) async fn events(
     connection: &impl ConnectionTrait,
     encode: &dyn Encode,
     mut known: HashMap<i64, Arc<Routing>>,
+    moves: Moves,
     rows: Vec<Row>,
 ) -> Result<Vec<Event>, Error> {
-    let unknown: HashSet<i64> = rows
-        .iter()
-        .map(|row| row.session)
-        .filter(|session| !known.contains_key(session))
-        .collect();
-    let unknown: Vec<i64> = unknown.into_iter().collect();
+    let met: HashSet<i64> = rows.iter().map(|row| row.session).collect();
+    let unknown = met.iter().filter(|session| !known.contains_key(session));
+    let unknown: Vec<i64> = unknown.copied().collect();
     known.extend(sessions::routings(connection, &unknown).await?);
+    let past = match (moves, rows.iter().map(|row| row.place).min()) {
+        (Moves::Some, Some(from)) => Past::of(connection, &met.into_iter().collect::<Vec<_>>(), from).await?,
+        (Moves::None, _) | (_, None) => Past::default(),
+    };
     let mut large = large_bodies(connection, &rows).await?;
     let event = |row: Row| {
-        let routing = known
-            .get(&row.session)
+        let routing = past
+            .at(row.session, row.place)
+            .or_else(|| known.get(&row.session))
             .ok_or_else(|| error::corrupt("an event without a session"))?;
         let stored = row
             .stored
@@ -132,6 +136,7 @@ pub(super) async fn events(
             offset: offset(row.place),
             index: Index(row.index.cast_unsigned()),
             routing: routing.clone(),
+            moved_from: past.moved_from(row.session, row.place).cloned(),
             kind,
             family,
             item: row.item.map(|item| ItemKey(item.cast_unsigned())),

@@ -4,6 +4,7 @@
 //! database has either the old shape or the new one, and two programs that open it at once do not both change it.
 
 mod m0001_log;
+mod m0003_moves;
 mod m0005_clients;
 mod m0006_base_link;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m0001_log::Migration),
+            Box::new(m0003_moves::Migration),
             Box::new(m0005_clients::Migration),
             Box::new(m0006_base_link::Migration),
         ]

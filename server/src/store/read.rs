@@ -46,7 +46,7 @@ pub(super) async fn read(
     if range.is_empty() {
         return page(connection, log, Vec::new(), start).await;
     }
-    let wanted = wanted(connection, log.key, interests).await?;
+    let (wanted, moves) = wanted(connection, interests, range).await?;
     let range = looked_at(connection, &wanted, range, direction, scan_max.max(1)).await?;
     let most = events_max.min(scan_max).max(1);
     let mut rows = rows(connection, &wanted, range, direction, most).await?;
@@ -63,7 +63,7 @@ pub(super) async fn read(
             .collect(),
         Wanted::Everything | Wanted::Matching(_) => HashMap::new(),
     };
-    let mut events = events(connection, encode, known, rows).await?;
+    let mut events = events(connection, encode, known, moves, rows).await?;
     let fit = fitting(events.iter().map(|event| event.bytes.len()), bytes_max);
     whole &= fit == events.len();
     events.truncate(fit);

@@ -58,6 +58,7 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
         next_index,
         opened_offset,
         last_offset,
+        stands_from,
         created,
         updated,
         closed,
@@ -89,6 +90,7 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
         next_index: next_index.0.cast_signed(),
         opened_offset: opened_offset.0.cast_signed(),
         last_offset: last_offset.0.cast_signed(),
+        stands_from: stands_from.0.cast_signed(),
         created: created.0,
         updated: updated.0,
         closed: closed.map(|time| time.0),
@@ -97,7 +99,7 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
 
 /// The values of the statement that writes it, in its order.
 pub(super) fn push(values: &mut Vec<Value>, model: session::Model) {
-    values.extend::<[Value; 22]>([
+    values.extend::<[Value; 23]>([
         model.number.into(),
         model.log.into(),
         model.id.into(),
@@ -117,6 +119,7 @@ pub(super) fn push(values: &mut Vec<Value>, model: session::Model) {
         model.next_index.into(),
         model.opened_offset.into(),
         model.last_offset.into(),
+        model.stands_from.into(),
         model.created.into(),
         model.updated.into(),
         model.closed.into(),
@@ -145,6 +148,7 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
         next_index,
         opened_offset,
         last_offset,
+        stands_from,
         created,
         updated,
         closed,
@@ -185,6 +189,7 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
         next_index: Index(next_index.cast_unsigned()),
         opened_offset: Offset(opened_offset.cast_unsigned()),
         last_offset: Offset(last_offset.cast_unsigned()),
+        stands_from: Offset(stands_from.cast_unsigned()),
         created: Time(created),
         updated: Time(updated),
         closed: closed.map(Time),
@@ -206,7 +211,8 @@ pub(super) fn ids(text: &str) -> Result<Box<[SessionId]>, Error> {
     texts.iter().map(|text| id(text)).collect()
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+/// A list as it lies in a column.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| error::corrupt(error.to_string()))
 }
 

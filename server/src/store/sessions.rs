@@ -23,12 +23,12 @@ use super::session_row::{LIVE, NO_ANCESTORS, id, ids, key_hash, model, push, ses
 /// a page of its index even when its value stays.
 const WRITE: Rows = Rows {
     before: "INSERT INTO sessions (number,log,id,key_hash,key_vendor,key_installation,key_project,key_native,ancestors,life,\
-             lifecycle,archived,title,project,vendor,facts,next_index,opened_offset,last_offset,created,updated,closed) \
-             VALUES",
-    columns: 22,
+             lifecycle,archived,title,project,vendor,facts,next_index,opened_offset,last_offset,stands_from,created,updated,\
+             closed) VALUES",
+    columns: 23,
     after: "ON CONFLICT (number) DO UPDATE SET life=excluded.life,lifecycle=excluded.lifecycle,archived=excluded.archived,\
             title=excluded.title,project=excluded.project,vendor=excluded.vendor,facts=excluded.facts,\
-            next_index=excluded.next_index,last_offset=excluded.last_offset,updated=excluded.updated,closed=excluded.closed \
+            next_index=excluded.next_index,last_offset=excluded.last_offset,stands_from=excluded.stands_from,updated=excluded.updated,closed=excluded.closed \
             WHERE sessions.id=excluded.id AND sessions.key_hash IS NOT DISTINCT FROM excluded.key_hash AND \
             sessions.ancestors=excluded.ancestors AND sessions.opened_offset=excluded.opened_offset AND \
             sessions.created=excluded.created",

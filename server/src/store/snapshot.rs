@@ -15,9 +15,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use super::entity::{event, log, session};
 use super::event_rows;
-use super::place::{offset, signed};
+use super::place::{Range, offset, signed};
 use super::rows::lists;
 use super::sqlite::log_row;
+use super::stood::{self, Moves};
 use super::wanted::selected;
 use super::{error, session_row};
 
@@ -42,6 +43,13 @@ pub(super) async fn take(
         .map_err(error::of)?
         .ok_or_else(|| error::corrupt(format!("there is no log {}", key.0)))?;
     let (rows, truncated) = sessions(connection, key, interests, limits).await?;
+    let row = log_row(row)?;
+    let all = Range {
+        log: key,
+        from: row.oldest,
+        until: row.tail,
+    };
+    let moves = stood::moves(connection, all).await?;
     let mut bytes_left = limits.bytes;
     let mut of_sessions = Vec::with_capacity(rows.len());
     for session in rows {
@@ -50,12 +58,13 @@ pub(super) async fn take(
             encode,
             interests,
             limits,
+            moves,
             routing: Arc::new(session.routing()),
         };
         of_sessions.push(items.of(session, &mut bytes_left).await?);
     }
     Ok(Snapshot {
-        log: log_row(row)?,
+        log: row,
         sessions: of_sessions,
         truncated,
     })
@@ -112,6 +121,7 @@ struct Items<'a, C> {
     encode: &'a dyn Encode,
     interests: &'a Interests,
     limits: SnapshotLimits,
+    moves: Moves,
     routing: Arc<Routing>,
 }
 
@@ -242,7 +252,7 @@ impl<C: ConnectionTrait> Items<'_, C> {
         }
         let places: Vec<i64> = rows.iter().map(|row| row.place).collect();
         let known = HashMap::from([(session, Arc::clone(&self.routing))]);
-        let events = event_rows::events(self.connection, self.encode, known, rows).await?;
+        let events = event_rows::events(self.connection, self.encode, known, self.moves, rows).await?;
         Ok(places.into_iter().zip(events).collect())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bellboard_core::client::{ClientKey, Incarnation};
-use bellboard_core::event::{Encode, Raw};
+use bellboard_core::event::{Encode, Raw, Routing};
 use bellboard_core::id::{SessionId, TenantId};
 use bellboard_core::interest::Interests;
 use bellboard_core::link::{Link, LinkKey};
@@ -31,7 +31,7 @@ use super::place::{Direction, LOGS_MAX, Range};
 use super::transaction::Transaction;
 use super::writers::Numbers;
 use super::{
-    api_keys::ApiKeys, clients, count, error, event_rows, inspect, logs, read, resume_keys, sessions, snapshot,
+    api_keys::ApiKeys, clients, count, error, event_rows, inspect, logs, read, resume_keys, sessions, snapshot, stood,
 };
 
 /// All logs of all tenants, in one file. Dropped, it stops its own task and lets go of the file once running statements have ended.
@@ -81,6 +81,14 @@ impl Sqlite {
         self.checkpointer.close().await?;
         // The last connection empties the write-ahead log into the file.
         self.writer.close_by_ref().await.map_err(error::of)
+    }
+
+    /// One moment for all statements of it: a session that is moved between two of them would be found in neither place.
+    async fn read_way(&self, read: Read<'_>, direction: Direction) -> Result<Page, Error> {
+        let moment = begin_reading(&self.readers).await?;
+        let page = read::read(&moment, &*self.encode, read, direction).await?;
+        moment.commit().await.map_err(error::of)?;
+        Ok(page)
     }
 
     #[cfg(test)]
@@ -219,11 +227,11 @@ impl Store for Sqlite {
     }
 
     async fn read(&self, read: Read<'_>) -> Result<Page, Error> {
-        read::read(&self.readers, &*self.encode, read, Direction::Forward).await
+        self.read_way(read, Direction::Forward).await
     }
 
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error> {
-        read::read(&self.readers, &*self.encode, read, Direction::Back).await
+        self.read_way(read, Direction::Back).await
     }
 
     async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {
@@ -249,11 +257,21 @@ impl Store for Sqlite {
             from,
             until,
         };
-        count::count(&self.readers, log, interests, range, most).await
+        let moment = begin_reading(&self.readers).await?;
+        let found = count::count(&moment, interests, range, most).await?;
+        moment.commit().await.map_err(error::of)?;
+        Ok(found)
     }
 
     async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
-        count::seek_back(&self.readers, log, interests, until, count.max(1)).await
+        let moment = begin_reading(&self.readers).await?;
+        let found = count::seek_back(&moment, log, interests, until, count.max(1)).await?;
+        moment.commit().await.map_err(error::of)?;
+        Ok(found)
+    }
+
+    async fn moved_at(&self, log: LogKey, offset: Offset) -> Result<Vec<Arc<Routing>>, Error> {
+        stood::moved_at(&self.readers, log, offset).await
     }
 
     async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error> {

@@ -1,6 +1,6 @@
 //! What interests mean to the database: which rows of `events` are wanted.
 //!
-//! Believe this: what is filtered here is what `Interests::want` says, in SQL. Families are ranges of kinds; sessions are looked up
+//! Believe this: what is filtered here is what `Interests::want_move` says, in SQL. Families are ranges of kinds; sessions are looked up
 //! through the event's own row, so that a filter costs one look per event that is passed and never a list of all sessions.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,10 @@ use sea_orm::sea_query::{Cond, Condition, Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait};
 
 use super::entity::{ancestor, event, session};
+use super::place::Range;
 use super::rows::filled;
 use super::sessions;
+use super::stood::{self, Moves};
 
 /// Up to so many sessions are read one by one through their own index. More are found by passing over the log.
 const SESSIONS_MAX: usize = 8;
@@ -40,22 +42,29 @@ pub(super) struct OfSession {
     pub(super) kinds: Option<Condition>,
 }
 
-/// Finds out the way to read.
+/// Finds out the way to read a range, and whether sessions stood elsewhere then.
 pub(super) async fn wanted(
     connection: &impl ConnectionTrait,
-    log: LogKey,
     interests: &Interests,
-) -> Result<Wanted, Error> {
+    range: Range,
+) -> Result<(Wanted, Moves), Error> {
+    let moves = stood::moves(connection, range).await?;
+    // One session alone is neither entered nor left by a move.
     if let Some(ids) = interests.single_sessions()
         && ids.len() <= SESSIONS_MAX
     {
-        return of_sessions(connection, log, interests, &ids).await;
+        return Ok((of_sessions(connection, range.log, interests, &ids).await?, moves));
     }
+    Ok((matching(range.log, interests, moves), moves))
+}
+
+/// What the interests mean as a condition on events.
+fn matching(log: LogKey, interests: &Interests, moves: Moves) -> Wanted {
     let mut by_families: BTreeMap<u32, (Families, Vec<&Selector>)> = BTreeMap::new();
     for interest in interests {
         let families = interest.wanted();
         if interest.selector == Selector::All && is_all(families) {
-            return Ok(Wanted::Everything);
+            return Wanted::Everything;
         }
         by_families
             .entry(families.bits())
@@ -73,25 +82,53 @@ pub(super) async fn wanted(
             all = all.add(kinds);
         }
         if !selectors.contains(&&Selector::All) {
-            let standing = Query::select()
-                .expr(Expr::val(1))
-                .from(session::Entity)
-                .and_where(
-                    Expr::col((session::Entity, session::Column::Number))
-                        .equals((event::Entity, event::Column::Session)),
-                )
-                .cond_where(selected(log, &selectors))
-                .take();
-            all = all.add(Expr::exists(standing));
+            all = all.add(match moves {
+                Moves::None => stands(log, &selectors, moves),
+                Moves::Some => Cond::any()
+                    .add(stands(log, &selectors, moves))
+                    .add(stood::moved_from(&selectors)),
+            });
         }
         any = any.add(all);
+        // An event that moves a session is one of the session family: where that is wanted, it is selected by now.
+        if moves == Moves::Some && !families.contain(Family::Session) {
+            let crossed = selectors.iter().filter(|selector| ***selector != Selector::All);
+            any = crossed.fold(any, |any, selector| any.add(crosses(log, selector)));
+        }
     }
     // An empty condition would hold for every event.
-    Ok(Wanted::Matching(if any.is_empty() {
+    Wanted::Matching(if any.is_empty() {
         Cond::all().add(Expr::cust("1 = 0"))
     } else {
         any
-    }))
+    })
+}
+
+/// Which events are of a session that any of these selectors selected then.
+fn stands(log: LogKey, selectors: &[&Selector], moves: Moves) -> Condition {
+    let mut now = Query::select();
+    now.expr(Expr::val(1))
+        .from(session::Entity)
+        .and_where(
+            Expr::col((session::Entity, session::Column::Number)).equals((event::Entity, event::Column::Session)),
+        )
+        .cond_where(selected(log, selectors));
+    match moves {
+        Moves::None => Cond::all().add(Expr::exists(now)),
+        Moves::Some => {
+            now.cond_where(stood::stands(log));
+            Cond::any().add(Expr::exists(now)).add(stood::stood_at(selectors))
+        }
+    }
+}
+
+/// Which events moved a session into what this selector selects, or out of it.
+fn crosses(log: LogKey, selector: &Selector) -> Condition {
+    let is = || stands(log, &[selector], Moves::Some);
+    let was = || stood::moved_from(&[selector]);
+    let entered = Cond::all().add(is()).add(was().not());
+    let left = Cond::all().add(was()).add(is().not());
+    Cond::all().add(stood::moved()).add(Cond::any().add(entered).add(left))
 }
 
 async fn of_sessions(

@@ -16,7 +16,7 @@ use super::event_rows::step_number;
 use super::place::{OFFSET_MAX, place};
 use super::rows::Rows;
 use super::writers::{Number, Numbers};
-use super::{error, sessions, writers};
+use super::{error, sessions, stood, writers};
 
 const EVENTS: Rows = Rows {
     before: "INSERT INTO events (place,session,idx,kind,item,item_step,writer,seq,has_raw,link,stored) VALUES",
@@ -48,10 +48,12 @@ pub(super) async fn write(
         events,
         sessions,
         writers,
+        stood,
     } = changes;
     move_tail(connection, log, &events).await?;
     check_sessions(connection, &events, &sessions).await?;
     sessions::write(connection, log.key, sessions).await?;
+    stood::write(connection, log.key, stood).await?;
     let numbers = writers::write(connection, log.key, &events, writers, numbers, learned).await?;
     write_events(connection, log.key, &numbers, events).await
 }

@@ -333,10 +333,12 @@ impl<'a> Decision<'a> {
         if session.key.is_none() {
             session.key.clone_from(&draft.opens);
         }
-        if let Some(above) = &lineage {
-            self.relink(&session, above);
+        let stood = session.apply(&draft.session_step, lineage, offset, self.now);
+        let moved_from = stood.as_ref().map(|stood| stood.routing.clone());
+        if let Some(stood) = stood {
+            self.changes.stood.push(stood);
+            self.relink(&session.routing(), offset);
         }
-        session.apply(&draft.session_step, lineage, offset, self.now);
         let event_id = draft.event_id.clone().unwrap_or_else(EventId::random);
         let placement = Placement {
             offset,
@@ -356,6 +358,7 @@ impl<'a> Decision<'a> {
             offset,
             index,
             routing,
+            moved_from,
             kind: draft.kind,
             family: draft.family,
             item: draft.item,

@@ -2,5 +2,6 @@
 
 mod failures;
 mod idempotence;
+pub(crate) mod moves;
 mod order;
 mod sessions;

@@ -69,6 +69,8 @@ pub struct Reach {
 pub struct Due<'a> {
     /// Where its session stands.
     pub routing: &'a Routing,
+    /// Where its session stood before, if it moved it.
+    pub moved_from: Option<&'a Routing>,
     /// Its family.
     pub family: Family,
     /// Its place.
@@ -210,15 +212,11 @@ impl InterestIndex {
         let mut woken = std::mem::take(&mut self.woken);
         for event in events {
             let due = event.offset.next().0;
-            self.receivers(
-                event.routing,
-                |entry| entry.events.contain(event.family),
-                |id, seat| {
-                    if seat.due.swap(due, Ordering::Relaxed) < due {
-                        woken.push(id);
-                    }
-                },
-            );
+            self.receivers(&event, |id, seat| {
+                if seat.due.swap(due, Ordering::Relaxed) < due {
+                    woken.push(id);
+                }
+            });
         }
         self.tail = tail;
         self.link = link;
@@ -244,15 +242,12 @@ impl InterestIndex {
     /// Stamps and wakes who may receive a delta of this family.
     pub fn publish_delta(&mut self, routing: &Routing, family: Family, due: u64) {
         let mut woken = std::mem::take(&mut self.woken);
-        self.receivers(
-            routing,
-            |entry| entry.deltas.contain(family),
-            |id, seat| {
-                if seat.delta_due.swap(due, Ordering::Relaxed) < due {
-                    woken.push(id);
-                }
-            },
-        );
+        let entries = self.lists(routing).flatten();
+        self.each(entries.filter(|entry| entry.deltas.contain(family)), |id, seat| {
+            if seat.delta_due.swap(due, Ordering::Relaxed) < due {
+                woken.push(id);
+            }
+        });
         self.wake_once(woken);
     }
 
@@ -267,7 +262,31 @@ impl InterestIndex {
         self.woken = woken;
     }
 
-    fn receivers(&self, routing: &Routing, wants: impl Fn(&Entry) -> bool, mut each: impl FnMut(SeatId, &Seat)) {
+    /// Who receives an event: what [`Interests::want_event`] says of each.
+    fn receivers(&self, event: &Due<'_>, mut each: impl FnMut(SeatId, &Seat)) {
+        let wanted = |entry: &&Entry| entry.events.contain(event.family);
+        self.each(self.lists(event.routing).flatten().filter(wanted), &mut each);
+        let Some(before) = event.moved_from else { return };
+        self.each(self.lists(before).flatten().filter(wanted), &mut each);
+        // Lists are told apart by where they lie: what is on one side only was entered or left.
+        let either = [(before, event.routing), (event.routing, before)];
+        for (here, there) in either {
+            let crossed = |list: &&Vec<Entry>| !self.lists(there).any(|other| std::ptr::eq(*list, other));
+            let entries = self.lists(here).filter(crossed).flatten();
+            self.each(entries.filter(|entry| !entry.events.is_empty()), &mut each);
+        }
+    }
+
+    fn each<'a>(&self, entries: impl Iterator<Item = &'a Entry>, mut each: impl FnMut(SeatId, &Seat)) {
+        for entry in entries {
+            if let Some(seat) = self.seats.get(&entry.seat) {
+                each(entry.seat, seat);
+            }
+        }
+    }
+
+    /// The lists of those who look at a session that stands there.
+    fn lists<'a>(&'a self, routing: &'a Routing) -> impl Iterator<Item = &'a Vec<Entry>> {
         let lists = [
             Some(&self.all),
             self.projects.get(&*routing.project),
@@ -276,17 +295,7 @@ impl InterestIndex {
             self.subtrees.get(&routing.session),
         ];
         let above = routing.ancestors.iter().map(|ancestor| self.subtrees.get(ancestor));
-        for entry in lists
-            .into_iter()
-            .chain(above)
-            .flatten()
-            .flatten()
-            .filter(|entry| wants(entry))
-        {
-            if let Some(seat) = self.seats.get(&entry.seat) {
-                each(entry.seat, seat);
-            }
-        }
+        lists.into_iter().chain(above).flatten()
     }
 }
 

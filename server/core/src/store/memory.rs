@@ -21,7 +21,7 @@ use self::rows::Log;
 use self::transaction::Open;
 use super::{Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Transaction};
 use crate::client::{ClientKey, Incarnation};
-use crate::event::{Encode, Raw};
+use crate::event::{Encode, Raw, Routing};
 use crate::id::{SessionId, TenantId};
 use crate::interest::Interests;
 use crate::link::{Link, LinkKey};
@@ -204,6 +204,14 @@ impl Store for Memory {
     async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
         self.state
             .with_log(log.key, |log| read::seek_back(log, interests, until, count))
+    }
+
+    async fn moved_at(&self, log: LogKey, offset: Offset) -> Result<Vec<Arc<Routing>>, Error> {
+        self.state.with_log(log, |log| {
+            let stood = log.rows.stood.values().flatten();
+            let moved = stood.filter(|stood| stood.until == offset);
+            Ok(moved.map(|stood| Arc::clone(&stood.routing)).collect())
+        })
     }
 
     async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error> {

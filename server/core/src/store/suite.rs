@@ -23,6 +23,8 @@ pub mod lists;
 #[doc(hidden)]
 pub mod logs;
 #[doc(hidden)]
+pub mod moves;
+#[doc(hidden)]
 pub mod reads;
 #[doc(hidden)]
 pub mod seeks;
@@ -129,8 +131,12 @@ macro_rules! store_suite {
             reads::a_read_stops_after_so_many_bytes,
             reads::a_read_looks_at_so_many_events_only,
             reads::pages_follow_each_other_without_loss_or_repetition,
-            reads::a_read_sorts_sessions_by_what_they_are_now,
             reads::a_session_that_nobody_knows_has_no_events,
+            moves::an_event_is_selected_by_where_its_session_stood_then,
+            moves::what_moved_is_counted_where_it_stood_then,
+            moves::history_is_what_the_window_was,
+            moves::who_moved_at_an_event_is_known,
+            moves::a_snapshot_holds_what_stands_in_it_now,
             seeks::every_offset_has_its_link,
             seeks::counting_stops_where_it_may,
             seeks::the_nth_newest_is_where_counting_back_ends,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use crate::client::{ClientKey, Incarnation};
-use crate::event::{DedupeKey, Raw};
+use crate::event::{DedupeKey, Raw, Routing};
 use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
 use crate::link::Link;
@@ -195,6 +195,10 @@ impl Store for Watched {
 
     async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
         self.inner.seek_back(log, interests, until, count).await
+    }
+
+    async fn moved_at(&self, log: LogKey, offset: Offset) -> Result<Vec<Arc<Routing>>, Error> {
+        self.inner.moved_at(log, offset).await
     }
 
     async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error> {

@@ -169,7 +169,11 @@ impl DeltaWindow {
     }
 
     /// Takes notice of an event: items open and close with the events that say so, before those are published.
+    /// An item goes where its session goes.
     pub fn observe(&mut self, event: &Event) {
+        if event.moved_from.is_some() {
+            self.items.follow(&event.routing);
+        }
         let Some(item) = event.item else { return };
         match event.item_step {
             Some(ItemStep::Started) => self.items.start(&event.routing, item, event.family, event.offset),

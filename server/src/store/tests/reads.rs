@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use super::super::place::{Direction, Range};
 use super::super::read::rows_of;
+use super::super::stood::Moves;
 use super::super::wanted::wanted;
 use super::fresh;
 
@@ -60,6 +61,8 @@ async fn no_read_passes_more_of_the_log_than_it_was_told_to() {
     let mut chain = Chain::on(&sqlite, "t").await;
     chain.event("a", Kind(20));
     chain.event("b", Kind(20));
+    chain.moves("a", Some("/p"), Some(&["b"]));
+    chain.event("a", Kind(20));
     chain.commit().await;
     let [_, readers] = store.connections();
     let id = |text| SessionId::parse(text).unwrap();
@@ -87,19 +90,23 @@ async fn no_read_passes_more_of_the_log_than_it_was_told_to() {
             ..Interest::new(selector, Detail::Content)
         });
         let interests = Interests::new(interests.collect()).unwrap();
-        let wanted = wanted(readers, chain.log.key, &interests).await.unwrap();
-        let range = Range {
-            log: chain.log.key,
-            from: Offset(0),
-            until: Offset(2),
-        };
-        let select = rows_of(&wanted, range, Direction::Forward, 9).unwrap();
-        let plan = plan(readers, &select).await;
-        assert!(plan.contains(by), "{plan}");
-        assert!(
-            !plan.contains("SCAN events") && !plan.contains("SCAN sessions"),
-            "{plan}"
-        );
-        assert!(!plan.contains("SCAN session_ancestors"), "{plan}");
+        // Whoever was met stood where it stands from offset 3 on, and not before.
+        for (from, moves) in [(Offset(0), Moves::Some), (Offset(3), Moves::None)] {
+            let range = Range {
+                log: chain.log.key,
+                from,
+                until: Offset(4),
+            };
+            let (wanted, met) = wanted(readers, &interests, range).await.unwrap();
+            assert_eq!(met, moves);
+            let select = rows_of(&wanted, range, Direction::Forward, 9).unwrap();
+            let plan = plan(readers, &select).await;
+            assert!(plan.contains(by), "{plan}");
+            assert!(!plan.contains("SCAN") || plan.contains("SCAN each"), "{plan}");
+            assert!(
+                moves == Moves::None || by.contains("INDEX") || plan.contains("stood"),
+                "{plan}"
+            );
+        }
     }
 }

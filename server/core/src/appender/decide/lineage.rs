@@ -5,10 +5,11 @@
 
 use super::Decision;
 use crate::appender::{Refusal, Rejection};
-use crate::event::{Draft, SessionRef, SessionStep};
+use crate::event::{Draft, Routing, SessionRef, SessionStep};
 use crate::id::SessionId;
 use crate::limits;
-use crate::session::{Session, SessionKey};
+use crate::offset::Offset;
+use crate::session::{Session, SessionKey, Stood};
 
 impl Decision<'_> {
     /// The new parent and its ancestors, where the draft names one. The parent is opened if it is new.
@@ -66,28 +67,25 @@ impl Decision<'_> {
         same_name || own.is_some_and(below)
     }
 
-    /// Gives all that lies below a session its new ancestors too: children may come before their parent knows its own.
-    pub(super) fn relink(&mut self, session: &Session, above: &[SessionId]) {
-        if *session.ancestors == *above {
-            return;
-        }
+    /// Lets all that lies below a session follow it to where the event at `offset` moved it: children may come before their parent
+    /// knows its own.
+    pub(super) fn relink(&mut self, parent: &Routing, offset: Offset) {
         let untouched = |row: &&Session| !self.changed.sessions.contains_key(&row.id);
         let rows = self
             .changed
             .sessions
             .values()
             .chain(self.base.sessions.values().filter(untouched));
-        let moved: Vec<Session> = rows
-            .filter_map(|row| {
-                let depth = row.ancestors.iter().position(|id| *id == session.id)?;
-                let kept = row.ancestors.iter().take(depth + 1);
-                let ancestors = kept.chain(above).cloned().collect();
-                Some(Session {
-                    ancestors,
-                    ..row.clone()
-                })
-            })
-            .collect();
-        moved.into_iter().for_each(|row| self.changed.insert_session(row));
+        let follow = |row: &Session| {
+            let mut row = row.clone();
+            let stood = row.follow(parent, offset)?;
+            Some((row, stood))
+        };
+        let below = rows.filter(|row| row.ancestors.contains(&parent.session));
+        let moved: Vec<(Session, Stood)> = below.filter_map(follow).collect();
+        for (row, stood) in moved {
+            self.changes.stood.push(stood);
+            self.changed.insert_session(row);
+        }
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::event::{Event, Kind};
 use crate::interest::Interest;
-use crate::testing::{ASK, MESSAGE, TOOL, event, interests, link_before, only, routing, session};
+use crate::testing::{ASK, MESSAGE, OPENED, TOOL, event, interests, link_before, only, routing, session};
 
 fn index(tail: u64) -> InterestIndex {
     InterestIndex::new(Offset(tail), link_before(Offset(tail)))
@@ -10,6 +10,7 @@ fn index(tail: u64) -> InterestIndex {
 fn due(event: &Event) -> Due<'_> {
     Due {
         routing: &event.routing,
+        moved_from: event.moved_from.as_deref(),
         family: event.family,
         offset: event.offset,
     }
@@ -185,4 +186,48 @@ async fn a_wake_up_that_nobody_waited_for_is_kept_and_several_are_one() {
 #[should_panic(expected = "tail moved backwards")]
 fn a_tail_that_moves_backwards_is_a_broken_promise_and_is_noticed() {
     index(5).publish([], Offset(4), link_before(Offset(4)));
+}
+
+#[test]
+fn a_move_wakes_those_it_leaves_and_those_it_comes_to_whatever_families_they_want() {
+    let mut index = index(0);
+    let project = |name: &str, families: Families| {
+        let interest = Interest {
+            families,
+            ..Interest::new(Selector::Project(name.into()), Detail::Content)
+        };
+        Interests::new(vec![interest]).unwrap()
+    };
+    let tools = Families::NONE.with(Family::Tool);
+    let all_tools = Interest {
+        families: tools,
+        ..Interest::new(Selector::All, Detail::Content)
+    };
+    let wanted = [
+        (project("/p", Families::ALL), 1),
+        (project("/q", tools), 1),
+        (project("/elsewhere", Families::ALL), 0),
+        (interests([(Selector::Subtree(session("above")), Detail::Summary)]), 1),
+        (interests([(only("a"), Detail::Content)]), 1),
+        // Nothing enters what holds all, nor leaves it.
+        (Interests::new(vec![all_tools]).unwrap(), 0),
+        (project("/q", Families::NONE), 0),
+    ];
+    let seats: Vec<_> = wanted.iter().map(|(wanted, _)| index.enter(wanted).1).collect();
+    let mut moved = event(0, &routing("a"), OPENED);
+    moved.routing = Arc::new(Routing {
+        project: "/q".into(),
+        ancestors: [session("above")].into(),
+        ..Routing::clone(&routing("a"))
+    });
+    moved.moved_from = Some(routing("a"));
+    publish(&mut index, std::slice::from_ref(&moved));
+    for ((wanted, woken), seat) in wanted.iter().zip(seats) {
+        assert_eq!(seat.wakes(), *woken, "{wanted:?}");
+        assert_eq!(
+            wanted.want_event(&moved),
+            *woken > 0,
+            "woken is who wants it: {wanted:?}"
+        );
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Believe this: whatever stopped a read, `until` tells how far it looked, and nothing wanted before that is missing.
 
+use std::sync::Arc;
+
 use super::rows::{self, Log, Routings};
 use crate::event::Encode;
 use crate::interest::Interests;
@@ -90,8 +92,9 @@ fn candidates<'a>(log: &'a Log, interests: &Interests, from: Offset, until: Offs
 }
 
 fn wanted(log: &Log, interests: &Interests, routings: &mut Routings, row: &EventRow) -> Result<bool, Error> {
-    let routing = log.routing(routings, row.session)?;
-    Ok(interests.want(&routing, rows::family(row)?))
+    let routing = log.routing(routings, row.session, row.offset)?;
+    let before = log.moved_from(row).map(Arc::as_ref);
+    Ok(interests.want_move(before, &routing, rows::family(row)?))
 }
 
 /// A page while it is filled.
@@ -121,8 +124,7 @@ impl<'a> Gathered<'a> {
         if !wanted(self.log, self.read.interests, &mut self.routings, row)? {
             return Ok(None);
         }
-        let routing = self.log.routing(&mut self.routings, row.session)?;
-        let event = rows::event(row, routing, self.encode)?;
+        let event = self.log.read(&mut self.routings, row, self.encode)?;
         let bytes = self.bytes + event.bytes.len();
         if let Some(last) = self.events.last()
             && bytes > self.read.bytes_max

@@ -9,7 +9,7 @@ use crate::event::{DedupeKey, Encode, Event, Routing};
 use crate::id::{SessionId, WriterId};
 use crate::link::Link;
 use crate::offset::{Offset, SessionNumber};
-use crate::session::{Session, SessionKey};
+use crate::session::{Session, SessionKey, Stood};
 use crate::store::{Error, EventRow, LogRow, Stored, WriterRow};
 use crate::verify::{KeptEvent, KeptEvents};
 
@@ -29,12 +29,14 @@ pub(super) struct Rows {
     pub(super) sessions: HashMap<SessionNumber, Session>,
     pub(super) writers: HashMap<WriterId, WriterRow>,
     pub(super) dedupe: HashMap<(SessionNumber, DedupeKey), Stored>,
+    /// Where sessions stood that were moved, each oldest first.
+    pub(super) stood: HashMap<SessionNumber, Vec<Stood>>,
     ids: HashMap<SessionId, SessionNumber>,
     keys: HashMap<SessionKey, SessionNumber>,
     offsets: HashMap<SessionNumber, Vec<Offset>>,
 }
 
-/// Routings of the sessions that one read meets, each made once.
+/// Where the sessions stand now that one read meets, each made once.
 pub(super) type Routings = HashMap<SessionNumber, Arc<Routing>>;
 
 impl Log {
@@ -78,7 +80,17 @@ impl Log {
         }
     }
 
-    pub(super) fn routing(&self, known: &mut Routings, number: SessionNumber) -> Result<Arc<Routing>, Error> {
+    /// Where a session stood when its event at `offset` was stored.
+    pub(super) fn routing(
+        &self,
+        known: &mut Routings,
+        number: SessionNumber,
+        offset: Offset,
+    ) -> Result<Arc<Routing>, Error> {
+        let stood = self.rows.stood(number);
+        if let Some(stood) = stood.get(stood.partition_point(|stood| stood.until <= offset)) {
+            return Ok(Arc::clone(&stood.routing));
+        }
         if let Some(routing) = known.get(&number) {
             return Ok(Arc::clone(routing));
         }
@@ -90,6 +102,30 @@ impl Log {
         let routing = Arc::new(session.routing());
         known.insert(number, Arc::clone(&routing));
         Ok(routing)
+    }
+
+    /// Where the event's session stood before, if the event moved it.
+    pub(super) fn moved_from(&self, row: &EventRow) -> Option<&Arc<Routing>> {
+        let mut stood = self.rows.stood(row.session).iter();
+        let moved = stood.find(|stood| stood.until == row.offset);
+        moved.map(|stood| &stood.routing)
+    }
+
+    /// The row as it is read and sent.
+    pub(super) fn read(&self, known: &mut Routings, row: &EventRow, encode: &dyn Encode) -> Result<Event, Error> {
+        Ok(Event {
+            offset: row.offset,
+            index: row.index,
+            routing: self.routing(known, row.session, row.offset)?,
+            moved_from: self.moved_from(row).map(Arc::clone),
+            kind: row.kind,
+            family: family(row)?,
+            item: row.item,
+            item_step: row.item_step,
+            has_raw: row.raw.is_some(),
+            link: row.link,
+            bytes: encode.linked(&row.stored, row.link),
+        })
     }
 }
 
@@ -107,6 +143,15 @@ impl Rows {
     /// Where a session's events lie, oldest first.
     pub(super) fn offsets(&self, session: SessionNumber) -> &[Offset] {
         self.offsets.get(&session).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where a session stood before, oldest first.
+    pub(super) fn stood(&self, session: SessionNumber) -> &[Stood] {
+        self.stood.get(&session).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn put_stood(&mut self, stood: Stood) {
+        self.stood.entry(stood.session).or_default().push(stood);
     }
 
     pub(super) fn put_session(&mut self, session: Session) {
@@ -136,6 +181,7 @@ impl Rows {
             sessions,
             writers,
             dedupe: _,
+            stood,
             ids: _,
             keys: _,
             offsets: _,
@@ -146,24 +192,11 @@ impl Rows {
         for event in events {
             self.put_event(event);
         }
+        for stood in stood.into_values().flatten() {
+            self.put_stood(stood);
+        }
         self.writers.extend(writers);
     }
-}
-
-/// The row as it is read and sent.
-pub(super) fn event(row: &EventRow, routing: Arc<Routing>, encode: &dyn Encode) -> Result<Event, Error> {
-    Ok(Event {
-        offset: row.offset,
-        index: row.index,
-        routing,
-        kind: row.kind,
-        family: family(row)?,
-        item: row.item,
-        item_step: row.item_step,
-        has_raw: row.raw.is_some(),
-        link: row.link,
-        bytes: encode.linked(&row.stored, row.link),
-    })
 }
 
 /// The row's family.

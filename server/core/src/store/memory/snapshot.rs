@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::rows::{self, Log};
+use super::rows::{self, Log, Routings};
 use crate::event::{Encode, ItemStep};
 use crate::interest::{Detail, Interests};
 use crate::offset::Offset;
@@ -106,7 +106,8 @@ fn newest_items(
     limits: SnapshotLimits,
     bytes_left: &mut usize,
 ) -> Result<SessionSnapshot, Error> {
-    let routing = Arc::new(session.routing());
+    let routing = session.routing();
+    let mut routings = Routings::new();
     let mut seen = HashSet::new();
     let mut items = Vec::new();
     let mut more_below = None;
@@ -121,7 +122,7 @@ fn newest_items(
             && interests.want(&routing, rows::family(row)?)
             && seen.insert(item)
         {
-            let event = rows::event(row, Arc::clone(&routing), encode)?;
+            let event = log.read(&mut routings, row, encode)?;
             let Some(left) = bytes_left.checked_sub(event.bytes.len()) else {
                 // Nor will a smaller one of another session be taken: older sessions do not come before newer ones.
                 *bytes_left = 0;

@@ -166,6 +166,7 @@ impl Pending {
             events,
             sessions,
             writers,
+            stood,
         } = changes;
         let tail = self.row.tail.0 + events.len() as u64;
         if log.tail.0 != tail {
@@ -186,6 +187,9 @@ impl Pending {
         }
         for writer in writers {
             self.rows.writers.insert(writer.id.clone(), writer);
+        }
+        for stood in stood {
+            self.rows.put_stood(stood);
         }
         // Every field is named: a new one must be decided on here.
         let LogRow {

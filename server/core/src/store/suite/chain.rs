@@ -14,12 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::PlainEncode;
-use crate::event::{Encode as _, Event, Kind, SessionStep};
+use super::wishes::SESSION;
+use crate::event::{Encode as _, Event, Kind, Routing, SessionStep};
 use crate::id::{SessionId, TenantId};
 use crate::interest::Interests;
 use crate::link::{Digest, Link};
 use crate::offset::{Offset, SessionNumber, Time};
-use crate::session::Session;
+use crate::session::{Session, SessionFacts, Stood};
 use crate::store::{Changes, Error, EventRow, LogRow, Store};
 
 /// One log of a store, and all that was written to it.
@@ -33,9 +34,12 @@ pub struct Chain {
     pub sessions: BTreeMap<SessionId, Session>,
     /// Every event, those of the next commit included.
     pub history: Vec<EventRow>,
+    /// Where sessions stood that were moved, those of the next commit included, oldest first.
+    pub stood: Vec<Stood>,
     /// What the next commit writes beside [`Chain::history`].
     pub changes: Changes,
     committed: usize,
+    committed_stood: usize,
     touched: BTreeSet<SessionId>,
 }
 
@@ -61,6 +65,8 @@ impl Chain {
             sessions,
             committed: history.len(),
             history,
+            stood: Vec::new(),
+            committed_stood: 0,
             changes: Changes::default(),
             touched: BTreeSet::new(),
         }
@@ -86,10 +92,42 @@ impl Chain {
 
     /// One event at the tail.
     pub fn event_of(&mut self, session: &str, kind: Kind, body: &[u8]) -> &mut EventRow {
+        self.place(session, kind, body, &SessionStep::None, None)
+    }
+
+    /// One event at the tail that moves its session: to this project, if one is given, and below these, the parent first, if any are
+    /// given. What lies below it follows.
+    pub fn moves(&mut self, session: &str, project: Option<&str>, above: Option<&[&str]>) -> &mut EventRow {
+        let facts = SessionFacts {
+            project: project.map(Into::into),
+            ..SessionFacts::default()
+        };
+        let lineage = above.map(|above| above.iter().map(|id| session_id(id)).collect());
+        let step = SessionStep::Changed(Box::new(facts));
+        self.place(session, SESSION, b"moves", &step, lineage)
+    }
+
+    fn place(
+        &mut self,
+        session: &str,
+        kind: Kind,
+        body: &[u8],
+        step: &SessionStep,
+        lineage: Option<Box<[SessionId]>>,
+    ) -> &mut EventRow {
         let offset = self.log.tail;
         let session = self.session(session);
         let (number, index) = (session.number, session.next_index);
-        session.apply(&SessionStep::None, None, offset, time(offset));
+        let stood = session.apply(step, lineage, offset, time(offset));
+        let moved = stood.is_some().then(|| session.routing());
+        self.stood.extend(stood);
+        if let Some(parent) = moved {
+            for (id, below) in &mut self.sessions {
+                let stood = below.follow(&parent, offset);
+                self.touched.extend(stood.is_some().then(|| id.clone()));
+                self.stood.extend(stood);
+            }
+        }
         let stored = PlainEncode::stored(offset, body);
         let link = self.log.link_key.next(self.log.link, &Digest::of(&stored));
         (self.log.tail, self.log.link) = (offset.next(), link);
@@ -118,6 +156,7 @@ impl Chain {
             events: self.history[self.committed..].to_vec(),
             sessions: self.changes.sessions.iter().cloned().chain(touched).collect(),
             writers: self.changes.writers.clone(),
+            stood: self.stood[self.committed_stood..].to_vec(),
         }
     }
 
@@ -139,6 +178,7 @@ impl Chain {
         transaction.write(&self.log, self.pending()).await?;
         transaction.commit().await?;
         self.committed = self.history.len();
+        self.committed_stood = self.stood.len();
         self.touched.clear();
         self.changes = Changes::default();
         Ok(())
@@ -162,14 +202,25 @@ impl Chain {
             .expect("a known session")
     }
 
+    /// Where the event's session stood when it was stored, and where it stood before, if the event moved it.
+    #[must_use]
+    pub fn routing(&self, row: &EventRow) -> (Routing, Option<Routing>) {
+        let stood = || self.stood.iter().filter(|stood| stood.session == row.session);
+        let then = stood().find(|stood| (stood.from..stood.until).contains(&row.offset));
+        let now = || self.numbered(row.session).routing();
+        let routing = then.map_or_else(now, |stood| Routing::clone(&stood.routing));
+        let before = stood().find(|stood| stood.until == row.offset);
+        (routing, before.map(|stood| Routing::clone(&stood.routing)))
+    }
+
     /// The events that a reader of these interests must see in `[from, until)`.
     #[must_use]
     pub fn wanted(&self, interests: &Interests, from: Offset, until: Offset) -> Vec<&EventRow> {
         let range = from.0.min(until.0) as usize..until.0 as usize;
         let rows = self.history[range].iter();
         rows.filter(|row| {
-            let routing = self.numbered(row.session).routing();
-            interests.want(&routing, row.kind.family().unwrap())
+            let (routing, before) = self.routing(row);
+            interests.want_move(before.as_ref(), &routing, row.kind.family().unwrap())
         })
         .collect()
     }
@@ -190,6 +241,7 @@ impl Chain {
             offset,
             index,
             routing,
+            moved_from,
             kind,
             family,
             item,
@@ -200,7 +252,13 @@ impl Chain {
         } = event;
         assert_eq!(*offset, row.offset);
         assert_eq!(*index, row.index, "index at {offset}");
-        assert_eq!(**routing, self.numbered(row.session).routing(), "routing at {offset}");
+        let (then, before) = self.routing(row);
+        assert_eq!(**routing, then, "routing at {offset}");
+        assert_eq!(
+            moved_from.as_deref(),
+            before.as_ref(),
+            "where {offset} moved its session from"
+        );
         assert_eq!(*kind, row.kind, "kind at {offset}");
         assert_eq!(Some(*family), row.kind.family(), "family at {offset}");
         assert_eq!(*item, row.item, "item at {offset}");

@@ -11,7 +11,7 @@
 
 use super::Subject;
 use super::chain::{Chain, session_id};
-use super::wishes::{MESSAGE, SESSION, all_kinds_of_interests, content, family_tree};
+use super::wishes::{MESSAGE, all_kinds_of_interests, content, family_tree};
 use crate::event::Event;
 use crate::interest::{Interests, Selector};
 use crate::offset::Offset;
@@ -230,6 +230,20 @@ pub async fn pages_follow_each_other_without_loss_or_repetition(subject: Subject
     }
 }
 
+/// Reads all of the log both ways, page by page, with these limits of events, bytes and events looked at.
+pub(super) async fn walk_both(chain: &Chain, interests: &Interests, limits: [usize; 3], what: &str) {
+    let [events_max, bytes_max, scan_max] = limits;
+    for way in BOTH {
+        let read = Read {
+            events_max,
+            bytes_max,
+            scan_max,
+            ..everything(chain, interests)
+        };
+        walk(chain, read, way, what).await;
+    }
+}
+
 /// Reads page by page to the end. Each page is checked alone; together they must hold everything.
 async fn walk(chain: &Chain, mut read: Read<'_>, way: Way, what: &str) {
     let mut rows = chain.wanted(read.interests, read.from, read.until);
@@ -247,32 +261,6 @@ async fn walk(chain: &Chain, mut read: Read<'_>, way: Way, what: &str) {
         assert!(moved, "{what} {way:?} stands still at {}", page.until);
     }
     chain.assert_events(&events, &rows, what);
-}
-
-pub async fn a_read_sorts_sessions_by_what_they_are_now(subject: Subject) {
-    let mut chain = family_tree(&subject.store).await;
-    let mid = chain.session("mid");
-    mid.facts.project = Some("/moved".into());
-    mid.facts.vendor = Some("other".into());
-    mid.ancestors = Box::default();
-    chain.event("mid", SESSION);
-    let alone = chain.session("alone");
-    alone.facts.project = Some("/p".into());
-    alone.ancestors = [session_id("root")].into();
-    chain.event("alone", SESSION);
-    chain.commit().await;
-    let moved = content(Selector::Project("/moved".into()));
-    let all_of_mid = content(Selector::Session(session_id("mid")));
-    let tail = chain.log.tail;
-    assert_eq!(
-        chain.wanted(&moved, Offset::ZERO, tail).len(),
-        chain.wanted(&all_of_mid, Offset::ZERO, tail).len(),
-        "its old events moved with it"
-    );
-    check_all(&chain, &moved, "the project it moved to").await;
-    for (what, interests) in all_kinds_of_interests() {
-        check_all(&chain, &interests, &what).await;
-    }
 }
 
 pub async fn a_session_that_nobody_knows_has_no_events(subject: Subject) {

@@ -20,7 +20,7 @@ use crate::store::{EventRow, SessionSnapshot, Snapshot, SnapshotLimits};
 use ItemStep::{Completed, Started};
 
 /// Limits that stop nothing here.
-const WIDE: SnapshotLimits = SnapshotLimits {
+pub(super) const WIDE: SnapshotLimits = SnapshotLimits {
     sessions: 1_000,
     items: 1_000,
     scan: 100_000,

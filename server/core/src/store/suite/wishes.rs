@@ -20,7 +20,12 @@ const KINDS: [Kind; 5] = [SESSION, TURN, MESSAGE, TOOL, ASK];
 /// Four sessions in turn, written by several commits: `root` (/p, codex) with its child `mid` (/p, opencode) and grandchild `leaf`
 /// (/q, opencode), and `alone`, of which nothing is known.
 pub(super) async fn family_tree(store: &Arc<dyn Store>) -> Chain {
-    let mut chain = Chain::on(store, "t").await;
+    family_tree_of(store, "t").await
+}
+
+/// The same in the log of this tenant.
+pub(super) async fn family_tree_of(store: &Arc<dyn Store>, tenant: &str) -> Chain {
+    let mut chain = Chain::on(store, tenant).await;
     for (id, project, vendor, ancestors) in [
         ("root", "/p", "codex", &[][..]),
         ("mid", "/p", "opencode", &["root"]),

@@ -84,6 +84,17 @@ impl OpenItems {
         self.bound_items();
     }
 
+    /// A session was moved there, and what lies below it with it. There are at most [`limits::ITEMS_IN_FLIGHT_MAX`] items to look at.
+    pub(super) fn follow(&mut self, moved: &Arc<Routing>) {
+        for item in self.items.values_mut() {
+            if item.routing.session == moved.session {
+                item.routing = moved.clone();
+            } else if let Some(routing) = item.routing.below(moved) {
+                item.routing = Arc::new(routing);
+            }
+        }
+    }
+
     /// An item has its full value.
     pub(super) fn complete(&mut self, session: &SessionId, item: ItemKey) {
         if let Some(item) = self.items.remove(&(session.clone(), item)) {

@@ -409,3 +409,34 @@ fn an_event_without_an_item_changes_nothing() {
     window.observe(&event(1, &routing("a"), MESSAGE));
     assert_eq!(text_of(&window, "a", "m"), Some("he".into()));
 }
+
+#[test]
+fn an_item_goes_where_its_session_goes() {
+    let at = |project: &str, above: &[&str]| {
+        std::sync::Arc::new(Routing {
+            project: project.into(),
+            ancestors: above.iter().map(|id| session(id)).collect(),
+            ..Routing::clone(&routing("a"))
+        })
+    };
+    let mut window = DeltaWindow::default();
+    window.observe(&item_event(0, &at("/p", &["mid"]), "m", ItemStep::Started));
+    let mut moved = event(1, &routing("mid"), MESSAGE);
+    moved.routing = std::sync::Arc::new(Routing {
+        ancestors: [session("root")].into(),
+        ..Routing::clone(&routing("mid"))
+    });
+    moved.moved_from = Some(routing("mid"));
+    window.observe(&moved);
+    let mut own = event(2, &at("/q", &["mid", "root"]), MESSAGE);
+    own.moved_from = Some(at("/p", &["mid", "root"]));
+    window.observe(&own);
+    window.push(&delta("a", "m", 0, "there"), Offset(3)).unwrap();
+    let read = |selector| {
+        let wanted = interests([(selector, Detail::Live)]);
+        messages(&window.read(&wanted, 0, Offset(3)).unwrap()).len()
+    };
+    assert_eq!(read(Selector::Project("/p".into())), 0);
+    assert_eq!(read(Selector::Project("/q".into())), 1);
+    assert_eq!(read(Selector::Subtree(session("root"))), 1, "what lies below follows");
+}
