@@ -47,7 +47,7 @@ pub struct Cli {
 enum Command {
     /// Start the hub, with its data on this machine.
     Serve(serve::Args),
-    /// Make, list and revoke keys, in the data folder of this machine's hub. Running hubs follow within a second.
+    /// Make, list and revoke keys, in the database of this machine's hub. Running hubs follow within a second.
     Key(key::Args),
     /// List the sessions.
     Sessions(sessions::Args),
@@ -185,7 +185,8 @@ mod tests {
             let Command::Key(args) = Cli::parse_from(typed.split(' ')).command else {
                 panic!("{typed}");
             };
-            assert_eq!(args.data_dir(&|_| None).unwrap(), std::path::Path::new("/x"), "{typed}");
+            let folder = crate::store::Database::from(std::path::Path::new("/x"));
+            assert_eq!(args.database(&|_| None).unwrap(), folder, "{typed}");
         }
     }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, FromArgMatches};
 
 use crate::serve::settings::{Settings, TlsFiles};
+use crate::store::{Database, Url, UrlError};
 use crate::telemetry::{self, Logging};
 use layers::Layers;
 use setting::Setting;
@@ -36,6 +37,16 @@ pub enum Error {
         expected: String,
         /// A value that it takes, written as it would stand there.
         example: String,
+    },
+    /// A URL that names no database. The URL itself is not told: a password may be in it.
+    #[error("{place} is not the URL of a database: {reason}; write for instance {example}")]
+    DatabaseUrl {
+        /// The flag, the variable, or the key and its file.
+        place: String,
+        /// What is wrong with it.
+        reason: UrlError,
+        /// A value that the setting takes.
+        example: &'static str,
     },
     /// A key that no setting has.
     #[error("{file} has the key {key:?}, which is no setting; remove it, or write one of {known}", file = file.display())]
@@ -105,6 +116,10 @@ pub struct ServeFlags(layers::Flags);
 #[derive(Clone, Debug, Default)]
 pub struct FolderFlags(layers::Flags);
 
+/// The flags by which other commands find the database.
+#[derive(Clone, Debug, Default)]
+pub struct DatabaseFlags(layers::Flags);
+
 macro_rules! flags {
     ($name:ident, $settings:expr, $arg:expr) => {
         impl clap::Args for $name {
@@ -133,6 +148,7 @@ macro_rules! flags {
 flags!(ServeFlags, setting::SERVE, std::convert::identity);
 // They may stand before or behind the command that they are for.
 flags!(FolderFlags, setting::FOLDER, |arg: clap::Arg| arg.global(true));
+flags!(DatabaseFlags, setting::DATABASE, |arg: clap::Arg| arg.global(true));
 
 /// Everything that was chosen for a server.
 #[derive(Clone, Debug)]
@@ -173,6 +189,7 @@ pub fn resolve(flags: &ServeFlags, environment: Environment<'_>) -> Result<Confi
             "a number from 0 to 1000000",
             value::count_or_none,
         )?,
+        database_url: database_url(&layers)?,
         data_dir: layers.into_data_dir(),
     };
     Ok(Config { settings, logging })
@@ -199,6 +216,26 @@ fn tls(layers: &Layers) -> Result<Option<TlsFiles>, Error> {
 /// See [`Error`].
 pub fn data_dir(flags: &FolderFlags, environment: Environment<'_>) -> Result<PathBuf, Error> {
     Layers::read(&flags.0, environment).map(Layers::into_data_dir)
+}
+
+/// Settles which database holds the logs, for commands that work on it while a server runs.
+///
+/// # Errors
+/// See [`Error`].
+pub fn database(flags: &DatabaseFlags, environment: Environment<'_>) -> Result<Database, Error> {
+    let layers = Layers::read(&flags.0, environment)?;
+    let url = database_url(&layers)?;
+    Ok(Database::at(url.as_ref(), &layers.into_data_dir()))
+}
+
+fn database_url(layers: &Layers) -> Result<Option<Url>, Error> {
+    let setting = &setting::DATABASE_URL;
+    let wrong = |reason| Error::DatabaseUrl {
+        place: layers.place(setting),
+        reason,
+        example: setting.example,
+    };
+    layers.text(setting).map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use tracing::{info, warn};
 use crate::auth::rules::Scheme;
 use crate::auth::{Keys, Rules, keys, local};
 use crate::relay;
-use crate::store::{Options, Sqlite};
+use crate::store::{Options, Sql};
 use crate::tasks::{Ended, Tasks};
 use crate::wire;
 use crate::wire::encode::Protobuf;
@@ -113,7 +113,7 @@ pub struct Running {
     background: Tasks,
     /// The committer. It ends by itself once nobody holds the hub.
     committer: Tasks,
-    store: Arc<Sqlite>,
+    store: Arc<Sql>,
     /// Let go of last.
     lock: Lock,
 }
@@ -131,7 +131,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
         synchronous: settings.synchronous,
         ..Options::default()
     };
-    let store = Arc::new(Sqlite::open(&settings.data_dir, encode.clone(), options).await?);
+    let database = settings.database();
+    let store = Arc::new(Sql::open(database.clone(), encode.clone(), options).await?);
     let api_keys = Arc::new(store.api_keys());
     let local_key = local::ensure(&settings.data_dir, &api_keys, clock.now()).await?;
     let keys = Keys::new(clock.clone());
@@ -182,7 +183,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
         "connections",
         connections::accept(listener, service, draining.subscribe()),
     );
-    info!(%url, data_dir = %settings.data_dir.display(), "the hub runs");
+    info!(%url, %database, data_dir = %settings.data_dir.display(), "the hub runs");
     Ok(Running {
         local_addr,
         url,

@@ -1,14 +1,13 @@
-//! Where logs last, in SQLite: the only room that knows sea-orm.
+//! Where logs last, in SQLite or PostgreSQL: the only room that knows sea-orm.
 //!
-//! Believe this: it decides nothing. [`Sqlite`] implements `bellboard_core::store::Store`, whose rules and promises suite say what
+//! Believe this: it decides nothing. [`Sql`] implements `bellboard_core::store::Store`, whose rules and promises suite say what
 //! that means; everything else here is how the rows lie and how they are found again.
 //!
-//! Who writes: one connection, one transaction at a time, `BEGIN IMMEDIATE`. Who reads: a few read-only connections, which in WAL
-//! mode never wait for the writer. Who moves the write-ahead log into the file: a third kind of connection, out of everybody's way.
+//! One store serves both databases, by the same statements. `open/` holds what they do not share.
 //!
 //! Text is written as SQL only where a commit passes, and then in the words that SQLite and PostgreSQL share.
 
-mod sqlite;
+mod sql;
 
 mod open;
 mod checkpoint;
@@ -46,5 +45,6 @@ mod tests;
 
 pub use api_keys::{ApiKey, ApiKeys};
 pub use inspect::Inspector;
-pub use open::{Error, FILE_NAME, Options, Synchronous};
-pub use sqlite::Sqlite;
+pub use open::sqlite::FILE_NAME;
+pub use open::{Database, Error, Options, Synchronous, Url, UrlError};
+pub use sql::Sql;

@@ -1,10 +1,10 @@
 //! `bellboard key`: keys for people and programs, and the keys that resume tokens are made with.
 //!
-//! Believe this: it works on the data folder, while a hub runs on it or not; running hubs see what changed within a second. A key's
+//! Believe this: it works on the database, while a hub runs on it or not; running hubs see what changed within a second. A key's
 //! text is printed once, when it is made, and is nowhere afterwards.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bellboard_core::access::{Principal, Scope};
@@ -19,9 +19,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use super::Exit;
 use crate::auth::{key, local, stored};
-use crate::config::{self, FolderFlags};
+use crate::config::{self, DatabaseFlags};
 use crate::serve::folder;
-use crate::store::{ApiKey, ApiKeys, FILE_NAME, Options, Sqlite};
+use crate::store::{ApiKey, ApiKeys, Database, FILE_NAME, Options, Sql};
 use crate::wire::encode::Protobuf;
 
 mod expiry;
@@ -39,15 +39,15 @@ Examples:
   bellboard key revoke 3f2a9c01b7de")]
 pub struct Args {
     #[command(flatten)]
-    folder: FolderFlags,
+    database: DatabaseFlags,
     #[command(subcommand)]
     command: Command,
 }
 
 impl Args {
-    /// The data folder that is worked on.
-    pub(super) fn data_dir(&self, environment: config::Environment<'_>) -> Result<PathBuf, config::Error> {
-        config::data_dir(&self.folder, environment)
+    /// The database that is worked on.
+    pub(super) fn database(&self, environment: config::Environment<'_>) -> Result<Database, config::Error> {
+        config::database(&self.database, environment)
     }
 }
 
@@ -101,7 +101,7 @@ pub enum Error {
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] folder::Error),
-    /// There is no database in the folder.
+    /// There is no database in the folder, and no other was named.
     #[error("there is no hub's data in {data_dir}; name the folder with --data-dir, or start a hub with `bellboard serve`", data_dir = .0.display())]
     NoData(PathBuf),
     /// The database cannot be opened.
@@ -139,21 +139,26 @@ impl Error {
 /// # Errors
 /// See [`Error`]; [`super::Error::Config`] when the data folder is not known, [`super::Error::Output`] when `out` takes no more.
 pub async fn run(args: Args, out: &mut impl Write) -> Result<(), super::Error> {
-    let data_dir = args.data_dir(&config::environment)?;
-    act(args.command, &data_dir, &Real::new(), out).await
+    let database = args.database(&config::environment)?;
+    act(args.command, &database, &Real::new(), out).await
 }
 
-async fn act(command: Command, data_dir: &Path, clock: &dyn Clock, out: &mut impl Write) -> Result<(), super::Error> {
+async fn act(
+    command: Command,
+    database: &Database,
+    clock: &dyn Clock,
+    out: &mut impl Write,
+) -> Result<(), super::Error> {
     match command {
-        Command::Create(wish) => create(wish, data_dir, clock.now(), out).await,
-        Command::List => list(data_dir, clock.now(), out).await,
-        Command::Revoke { id } => revoke(&id, data_dir, clock.now(), out).await,
-        Command::RotateResume => rotate(data_dir, clock, out).await,
-        Command::RemoveResume { id } => remove(KeyId(id), data_dir, out).await,
+        Command::Create(wish) => create(wish, database, clock.now(), out).await,
+        Command::List => list(database, clock.now(), out).await,
+        Command::Revoke { id } => revoke(&id, database, clock.now(), out).await,
+        Command::RotateResume => rotate(database, clock, out).await,
+        Command::RemoveResume { id } => remove(KeyId(id), database, out).await,
     }
 }
 
-async fn create(wish: Create, data_dir: &Path, now: Time, out: &mut impl Write) -> Result<(), super::Error> {
+async fn create(wish: Create, database: &Database, now: Time, out: &mut impl Write) -> Result<(), super::Error> {
     let Create {
         principal,
         tenant,
@@ -165,8 +170,10 @@ async fn create(wish: Create, data_dir: &Path, now: Time, out: &mut impl Write) 
     if expire_time.is_some_and(|time| time <= now) {
         return Err(Error::Past.into());
     }
-    folder::make(data_dir).map_err(Error::from)?;
-    let api_keys = ApiKeys::open(data_dir).await.map_err(Error::from)?;
+    if let Database::Folder(data_dir) = database {
+        folder::make(data_dir).map_err(Error::from)?;
+    }
+    let api_keys = ApiKeys::open(database.clone()).await.map_err(Error::from)?;
     let wish = stored::Wish {
         principal: Principal {
             tenant,
@@ -188,8 +195,8 @@ async fn create(wish: Create, data_dir: &Path, now: Time, out: &mut impl Write) 
     Ok(())
 }
 
-async fn list(data_dir: &Path, now: Time, out: &mut impl Write) -> Result<(), super::Error> {
-    let store = open(data_dir).await?;
+async fn list(database: &Database, now: Time, out: &mut impl Write) -> Result<(), super::Error> {
+    let store = open(database).await?;
     let rows = store.api_keys().all().await.map_err(Error::from)?;
     let resume_keys = store.resume_keys().await.map_err(Error::from)?;
     store.close().await.map_err(Error::from)?;
@@ -200,11 +207,11 @@ async fn list(data_dir: &Path, now: Time, out: &mut impl Write) -> Result<(), su
     Ok(())
 }
 
-async fn revoke(id: &str, data_dir: &Path, now: Time, out: &mut impl Write) -> Result<(), super::Error> {
-    has_data(data_dir)?;
+async fn revoke(id: &str, database: &Database, now: Time, out: &mut impl Write) -> Result<(), super::Error> {
+    has_data(database)?;
     // Whoever gives the whole key means its id; it must not stand in an error text.
     let id = key::parse(id).unwrap_or(id);
-    let api_keys = ApiKeys::open(data_dir).await.map_err(Error::from)?;
+    let api_keys = ApiKeys::open(database.clone()).await.map_err(Error::from)?;
     if !api_keys.revoke(id, now).await.map_err(Error::from)? {
         return Err(Error::Unknown(id.to_owned()).into());
     }
@@ -212,8 +219,8 @@ async fn revoke(id: &str, data_dir: &Path, now: Time, out: &mut impl Write) -> R
     Ok(())
 }
 
-async fn rotate(data_dir: &Path, clock: &dyn Clock, out: &mut impl Write) -> Result<(), super::Error> {
-    let store = open(data_dir).await?;
+async fn rotate(database: &Database, clock: &dyn Clock, out: &mut impl Write) -> Result<(), super::Error> {
+    let store = open(database).await?;
     let made = hub::rotate_resume_keys(&store, clock).await;
     store.close().await.map_err(Error::from)?;
     let KeyId(id) = made.map_err(Error::from)?;
@@ -221,8 +228,8 @@ async fn rotate(data_dir: &Path, clock: &dyn Clock, out: &mut impl Write) -> Res
     Ok(())
 }
 
-async fn remove(id: KeyId, data_dir: &Path, out: &mut impl Write) -> Result<(), super::Error> {
-    let store = open(data_dir).await?;
+async fn remove(id: KeyId, database: &Database, out: &mut impl Write) -> Result<(), super::Error> {
+    let store = open(database).await?;
     let keys = store.resume_keys().await.map_err(Error::from)?;
     let known = keys.iter().any(|key| key.id == id && key.secret.is_some());
     if known {
@@ -236,21 +243,20 @@ async fn remove(id: KeyId, data_dir: &Path, out: &mut impl Write) -> Result<(), 
     Ok(())
 }
 
-async fn open(data_dir: &Path) -> Result<Sqlite, Error> {
-    has_data(data_dir)?;
+async fn open(database: &Database) -> Result<Sql, Error> {
+    has_data(database)?;
     let options = Options {
-        readers: 1,
+        readers: Some(1),
         ..Options::default()
     };
-    Ok(Sqlite::open(data_dir, Arc::new(Protobuf), options).await?)
+    Ok(Sql::open(database.clone(), Arc::new(Protobuf), options).await?)
 }
 
 /// So that a mistyped folder is told and not made.
-fn has_data(data_dir: &Path) -> Result<(), Error> {
-    if data_dir.join(FILE_NAME).is_file() {
-        Ok(())
-    } else {
-        Err(Error::NoData(data_dir.to_owned()))
+fn has_data(database: &Database) -> Result<(), Error> {
+    match database {
+        Database::Folder(data_dir) if !data_dir.join(FILE_NAME).is_file() => Err(Error::NoData(data_dir.clone())),
+        Database::Folder(_) | Database::Postgres(_) => Ok(()),
     }
 }
 

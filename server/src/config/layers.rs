@@ -170,6 +170,13 @@ impl Layers {
             .collect()
     }
 
+    /// The value of a setting, whatever it says; none where it is not set.
+    #[must_use]
+    pub fn text(&self, setting: &Setting) -> Option<String> {
+        let given = self.get(setting);
+        (!given.values.is_empty()).then(|| given.values.join(","))
+    }
+
     /// The path that a setting names, if it is set. One that stands in a file is seen from that file's folder.
     ///
     /// # Errors

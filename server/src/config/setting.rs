@@ -86,6 +86,10 @@ settings! {
     DATA_DIR = "data_dir", "data-dir", "BELLBOARD_DATA_DIR", "FOLDER", One,
         default "" "$XDG_DATA_HOME/bellboard or ~/.local/share/bellboard; macOS: ~/Library/Application Support/bellboard",
         example "/var/lib/bellboard";
+    /// PostgreSQL database that holds the logs in place of a file in the data folder; several hubs may share it. Better given by the
+    /// variable, which other users of the machine cannot see.
+    DATABASE_URL = "database_url", "database-url", "BELLBOARD_DATABASE_URL", "URL", One,
+        default "" "a SQLite file in the data folder", example "postgres://bellboard@db.example.com/bellboard?sslmode=verify-full";
     /// TOML file with settings: the names of these flags, with _ for -.
     CONFIG = "config", "config", "BELLBOARD_CONFIG", "FILE", One,
         default "" "bellboard.toml in the data folder, if it is there", example "/etc/bellboard.toml";
@@ -140,6 +144,7 @@ settings! {
 pub static SERVE: &[&Setting] = &[
     &LISTEN,
     &DATA_DIR,
+    &DATABASE_URL,
     &CONFIG,
     &SYNCHRONOUS,
     &WINDOW_BYTES,
@@ -160,3 +165,6 @@ pub static SERVE: &[&Setting] = &[
 
 /// The settings by which the data folder is found.
 pub static FOLDER: &[&Setting] = &[&DATA_DIR, &CONFIG];
+
+/// The settings by which the database is found.
+pub static DATABASE: &[&Setting] = &[&DATA_DIR, &DATABASE_URL, &CONFIG];

@@ -58,6 +58,7 @@ fn every_setting_can_be_chosen_in_every_place() {
     let dir = tempfile::tempdir().unwrap();
     let values = [
         ("listen", "[::1]:80"),
+        ("database_url", "postgres://ada:secret@db.example:1/hub"),
         ("synchronous", "relaxed"),
         ("window_bytes", "2MiB"),
         ("replay_limit", "7"),
@@ -99,6 +100,7 @@ fn every_setting_can_be_chosen_in_every_place() {
         let expected = Settings {
             listen: "[::1]:80".parse().unwrap(),
             data_dir: dir.path().to_owned(),
+            database_url: Some("postgres://ada:secret@db.example:1/hub".parse().unwrap()),
             synchronous: Synchronous::Normal,
             window_bytes: 2 << 20,
             replay_events: 7,
@@ -158,7 +160,7 @@ fn what_is_wrong_is_refused_with_its_place_and_what_to_write() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE_NAME);
     let file = file.to_str().unwrap();
-    let known = "listen, synchronous, window_bytes, replay_limit, heartbeat, drain_deadline, allow_host, allow_origin, behind_proxy, \
+    let known = "listen, database_url, synchronous, window_bytes, replay_limit, heartbeat, drain_deadline, allow_host, allow_origin, behind_proxy, \
                  tls_cert, tls_key, keepalive, connections, connections_per_address, log, log_format";
     /// Flags, variables, the file, and what is said.
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, String);
@@ -205,4 +207,37 @@ fn the_help_shows_every_setting_with_its_default_and_its_variable() {
             assert!(help.contains(text), "{text} is in the help");
         }
     }
+}
+
+#[test]
+fn a_wrong_database_url_is_told_without_its_password() {
+    let dir = tempfile::tempdir().unwrap();
+    for (url, reason) in [
+        ("mysql://ada:secret@db/hub", "does not begin with postgres://"),
+        ("ada:secret@db/hub", "does not begin with postgres://"),
+        ("postgres://ada:secret@db:x/hub", "not written as a URL"),
+        ("postgres://ada@db/hub?passwd=secret", "what stands behind its ?"),
+        (
+            "postgres://ada:secret@db/hub?sslmode=secret",
+            "what stands behind its ?",
+        ),
+    ] {
+        for (flags, variables, place) in [
+            (
+                &[][..],
+                &[("BELLBOARD_DATABASE_URL", url)][..],
+                "BELLBOARD_DATABASE_URL",
+            ),
+            (&["--database-url", url], &[], "--database-url"),
+        ] {
+            let error = run(dir.path(), flags, variables, "").unwrap_err();
+            let (text, debug) = (error.to_string(), format!("{error:?}"));
+            assert!(text.contains(reason) && text.contains(place), "{text}");
+            assert!(!text.contains("secret") && !debug.contains("secret"), "{text} {debug}");
+        }
+    }
+    let url = "postgres://ada:secret@db/hub?password=secret&sslmode=require&options[search_path]=x";
+    let settings = run(dir.path(), &["--database-url", url], &[], "").unwrap().settings;
+    assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
+    assert_eq!(settings.database().to_string(), "postgres://ada@db:5432/hub");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bellboard_core::limits;
 
 use crate::auth::rules::{Host, Origin};
-use crate::store::Synchronous;
+use crate::store::{self, Database, Synchronous};
 
 /// The port that the hub has unless another is chosen.
 pub const PORT: u16 = 2355;
@@ -53,6 +53,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where its data lies. Made if it is not there.
     pub data_dir: PathBuf,
+    /// The PostgreSQL database that holds the logs; none for a file in `data_dir`.
+    pub database_url: Option<store::Url>,
     /// When an append is acknowledged.
     pub synchronous: Synchronous,
     /// Memory for the newest events, in bytes.
@@ -86,6 +88,7 @@ impl Settings {
         Settings {
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT),
             data_dir,
+            database_url: None,
             synchronous: Synchronous::Full,
             window_bytes: limits::WINDOW_BYTES_DEFAULT,
             replay_events: limits::REPLAY_EVENTS_DEFAULT,
@@ -104,5 +107,11 @@ impl Settings {
     /// Most connections of one address; none where one address may have all of them, as a proxy does.
     pub(super) fn connections_per_address(&self) -> Option<usize> {
         Some(self.connections_per_address).filter(|limit| *limit > 0 && self.proxy == Proxy::None)
+    }
+
+    /// Where the logs are.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::at(self.database_url.as_ref(), &self.data_dir)
     }
 }

@@ -3,8 +3,6 @@
 //! Believe this: no key lies here, only what it hashes to; what is hashed, and what a scope's name means, is the auth room's business.
 //! A row is never deleted, so that a list also shows what was revoked.
 
-use std::path::Path;
-
 use bellboard_core::offset::Time;
 use bellboard_core::store::Error;
 use sea_orm::sea_query::Expr;
@@ -12,7 +10,7 @@ use sea_orm::{ActiveValue, ColumnTrait, DatabaseConnection, EntityTrait, QueryFi
 
 use super::entity::api_key::{ActiveModel, Column, Entity, Model};
 use super::error;
-use super::open::{self, Synchronous};
+use super::open::{self, Database};
 
 /// One key's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +47,13 @@ impl ApiKeys {
         ApiKeys { writer, readers }
     }
 
-    /// Opens only the keys of the database in this folder, for a program that runs beside a server or before it. Makes the database
-    /// if it is new.
+    /// Opens only the keys of this database, for a program that runs beside a server or before it. Gives the database its tables if it
+    /// has none.
     ///
     /// # Errors
-    /// When the file cannot be used, or belongs to a newer version.
-    pub async fn open(data_dir: &Path) -> Result<ApiKeys, open::Error> {
-        let path = open::make_file(data_dir)?;
-        let writer = open::writer(&path, Synchronous::Full).await?;
+    /// When the database cannot be used, or belongs to a newer version.
+    pub async fn open(database: impl Into<Database>) -> Result<ApiKeys, open::Error> {
+        let writer = open::one(&database.into()).await?;
         Ok(ApiKeys::new(writer.clone(), writer))
     }
 

@@ -13,7 +13,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{Instrument, debug, debug_span, warn};
 
 use super::error;
-use super::open::{self, Role, Synchronous};
+use super::open::Synchronous;
+use super::open::sqlite::{self, Role};
 
 /// Between two looks at the log. At 20 MB/s of commits this much of it waits to be copied.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// Starts the task.
     pub(super) async fn start(path: &Path, synchronous: Synchronous) -> Result<Checkpointer, Error> {
-        let connection = open::connect(path, synchronous, Role::Checkpointer(BUSY_TIMEOUT)).await?;
+        let connection = sqlite::connect(path, synchronous, Role::Checkpointer(BUSY_TIMEOUT)).await?;
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
         let mut owner = JoinSet::new();

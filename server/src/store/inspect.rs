@@ -14,7 +14,8 @@ use sea_orm::sea_query::{Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, QueryResult};
 
 use super::entity::{event, raw, session};
-use super::open::{self, Role, Synchronous};
+use super::open::sqlite::{self, Role};
+use super::open::{self, Synchronous};
 use super::place::{OFFSET_MAX, offset, place};
 use super::session_row::id;
 use super::{error, logs, migration};
@@ -29,7 +30,7 @@ impl Inspector {
     /// # Errors
     /// [`open::Error::Older`] and [`open::Error::Newer`] when it has another shape; and when it cannot be read.
     pub async fn open(path: &Path) -> Result<Inspector, open::Error> {
-        let connection = open::connect(path, Synchronous::Full, Role::Readers(1)).await?;
+        let connection = sqlite::connect(path, Synchronous::Full, Role::Readers(1)).await?;
         migration::check(&connection).await?;
         Ok(Inspector(connection))
     }

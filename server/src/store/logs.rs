@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use super::entity::log;
 use super::error;
-use super::sqlite::log_row;
+use super::sql::log_row;
 
 /// All of them.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<LogRow>, Error> {

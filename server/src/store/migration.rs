@@ -8,11 +8,11 @@ mod m0003_moves;
 mod m0005_clients;
 mod m0006_base_link;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 use super::open::Error;
-use super::{error, sqlite};
+use super::{error, sql};
 
 /// All migrations, oldest first.
 pub(super) struct Migrator;
@@ -28,12 +28,19 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// What programs that change the shape of one PostgreSQL database take turns by: any number that others do not use.
+const TURN: i64 = 0x6265_6c6c_0001;
+
+/// How long one of them waits for its turn, in milliseconds: the one before may be filling a new column of a large table.
+const TURN_TIMEOUT: u32 = 600_000;
+
 /// Brings the database to the newest shape.
 ///
 /// # Errors
 /// [`Error::Newer`] when it was changed by a program that knows more migrations than this one. It is left as it is.
 pub(super) async fn run(writer: &DatabaseConnection) -> Result<(), Error> {
-    let transaction = sqlite::begin_immediate(writer).await?;
+    let transaction = sql::begin_writing(writer).await?;
+    take_turn(&transaction).await?;
     applied(&transaction).await?;
     Migrator::up(&transaction, None).await.map_err(error::of)?;
     transaction.commit().await.map_err(error::of)?;
@@ -64,4 +71,16 @@ async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, Error
         None => Ok(applied),
         Some(unknown) => Err(Error::Newer(unknown.clone())),
     }
+}
+
+/// Waits until nobody else changes the shape. In SQLite the transaction itself is the turn.
+async fn take_turn(transaction: &DatabaseTransaction) -> Result<(), Error> {
+    if transaction.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let text = format!(
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {TURN_TIMEOUT}; SELECT pg_advisory_xact_lock({TURN})"
+    );
+    transaction.execute_unprepared(&text).await.map_err(error::of)?;
+    Ok(())
 }

@@ -1,44 +1,67 @@
-//! Opening the file: who may read it, what every connection is told, and which shape it must have.
+//! Opening: which database, what every connection of it is told, and which shape it must have.
 //!
-//! Believe this: with the default options nothing is acknowledged that a loss of power could take back: the write-ahead log is synced
-//! at every commit (`synchronous = FULL`), before the commit returns.
+//! Believe this: with the default options nothing is acknowledged that a loss of power could take back, whichever database it is.
 
-use std::fs::OpenOptions;
+pub(super) mod sqlite;
+pub(super) mod postgres;
+
+use std::fmt;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bellboard_core::store;
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sea_orm::sqlx::{self, ConnectOptions, Connection};
-use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
+use sea_orm::DatabaseConnection;
 
-use super::{error, migration};
+pub use self::postgres::{Url, UrlError};
+use super::checkpoint::Checkpointer;
 
-/// The database's name in the data folder.
-pub const FILE_NAME: &str = "bellboard.db";
+/// Which database holds the logs.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// The SQLite file in this folder, which must exist. The file is made if it is not there.
+    Folder(PathBuf),
+    /// A PostgreSQL database, which must exist. Several servers may share it.
+    Postgres(Url),
+}
 
-/// How long a statement waits for another process that writes (`bellboard key` beside a server): its transactions take milliseconds.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+impl Database {
+    /// The one that this URL names, or the file in this folder where there is none.
+    #[must_use]
+    pub fn at(url: Option<&Url>, data_dir: &Path) -> Database {
+        url.map_or_else(|| data_dir.into(), |url| Database::Postgres(url.clone()))
+    }
 
-/// How long a read or a transaction waits for its connection. Longer than [`BUSY_TIMEOUT`], so that the cause is told, not the symptom.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+    /// Whether several servers may serve it, so that one of them learns of the others' appends only by looking.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        match self {
+            Database::Folder(_) => false,
+            Database::Postgres(_) => true,
+        }
+    }
+}
 
-/// How often, and how long apart, a program tries to open a database that another one is just making: the change to a write-ahead log
-/// does not wait by itself. Together as long as [`BUSY_TIMEOUT`].
-const OPEN_TRIES_MAX: u32 = 200;
-/// See [`OPEN_TRIES_MAX`].
-const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(50);
+impl From<&Path> for Database {
+    fn from(data_dir: &Path) -> Self {
+        Database::Folder(data_dir.to_owned())
+    }
+}
 
-/// Pages that a connection keeps, in KiB: the tail of each table and the upper levels of the trees. The rest is the system's cache.
-const PAGE_CACHE_KIB: u32 = 8 * 1024;
+/// For people and logs: no password is in it.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Database::Folder(data_dir) => data_dir.join(sqlite::FILE_NAME).display().fmt(f),
+            Database::Postgres(url) => url.fmt(f),
+        }
+    }
+}
 
-/// Prepared statements that a connection keeps. The writer knows 64 texts per table (see `rows`), readers far fewer.
-const STATEMENTS_MAX: usize = 256;
-
-/// Rows that SQLite may be ahead of us within one read. Each costs a hand-over between two threads when the queue is short.
-const ROWS_AHEAD_MAX: usize = 256;
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({self})")
+    }
+}
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +86,14 @@ pub enum Error {
         /// What the system said.
         reason: io::ErrorKind,
     },
+    /// The PostgreSQL server cannot be used as it is.
+    #[error("cannot use {url}: {reason}")]
+    Server {
+        /// The database, without its password.
+        url: Url,
+        /// What it said, or what is wrong with it.
+        reason: String,
+    },
     /// The database itself failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -76,7 +107,8 @@ pub enum Synchronous {
     Full,
     /// When it returns it survives the end of the process; the last moments before a loss of power may be lost, whole commits at a time.
     Normal,
-    /// **Unsafe**: a loss of power may damage the database. For the test that proves that [`Synchronous::Full`] syncs.
+    /// **Unsafe**: a loss of power may damage the database. For the test that proves that [`Synchronous::Full`] syncs. PostgreSQL has
+    /// no such choice and takes it as [`Synchronous::Normal`].
     Off,
 }
 
@@ -85,122 +117,43 @@ pub enum Synchronous {
 pub struct Options {
     /// When a commit is durable; default [`Synchronous::Full`].
     pub synchronous: Synchronous,
-    /// How many reads may go on at once, 1 or more; default 3. Each costs a thread and at most 8 MiB.
-    pub readers: u32,
+    /// How many reads may go on at once, 1 or more; default 3 in SQLite, where each costs a thread and at most 8 MiB, and 8 in
+    /// PostgreSQL, where each costs a process of its server.
+    pub readers: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
             synchronous: Synchronous::Full,
-            readers: 3,
+            readers: None,
         }
     }
 }
 
-/// How many connections of a kind there are, and what they may do.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Role {
-    /// One. It never moves the write-ahead log: that is done beside it.
-    Writer,
-    /// As many as this, which cannot write.
-    Readers(u32),
-    /// One, which waits for nobody long.
-    Checkpointer(Duration),
+/// What a store works with. See [`super::Sql`].
+#[derive(Debug)]
+pub(super) struct Connections {
+    pub(super) writer: DatabaseConnection,
+    pub(super) readers: DatabaseConnection,
+    pub(super) checkpointer: Option<Checkpointer>,
 }
 
-/// Makes the file if there is none, readable by its owner only. SQLite gives its companions the same permissions.
-///
-/// A file that is there is not opened: closing it would take away every lock that this process holds on it.
-pub(super) fn make_file(data_dir: &Path) -> Result<PathBuf, Error> {
-    let path = data_dir.join(FILE_NAME);
-    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
-        Ok(_) => Ok(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),
-        Err(error) => Err(Error::File {
-            path,
-            reason: error.kind(),
-        }),
+/// Opens all connections of a store, with the database in the newest shape.
+pub(super) async fn all(database: &Database, options: Options) -> Result<Connections, Error> {
+    match database {
+        Database::Folder(data_dir) => sqlite::all(data_dir, options).await,
+        Database::Postgres(url) => postgres::all(url, options).await,
     }
 }
 
-/// Opens the writer and brings the database to the newest shape.
-pub(super) async fn writer(path: &Path, synchronous: Synchronous) -> Result<DatabaseConnection, Error> {
-    let writer = connect(path, synchronous, Role::Writer).await?;
-    migration::run(&writer).await?;
-    Ok(writer)
-}
-
-/// Opens the connections of one kind.
-pub(super) async fn connect(
-    path: &Path,
-    synchronous: Synchronous,
-    role: Role,
-) -> Result<DatabaseConnection, store::Error> {
-    let mut tries = 1;
-    loop {
-        match connect_once(path, synchronous, role).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) if error::is_busy(&error) && tries < OPEN_TRIES_MAX => tries += 1,
-            Err(error) => return Err(error::of_sqlx(&error)),
+/// Opens one connection that may write, for a program that runs beside a server or before it.
+pub(super) async fn one(database: &Database) -> Result<DatabaseConnection, Error> {
+    match database {
+        Database::Folder(data_dir) => {
+            let path = sqlite::make_file(data_dir)?;
+            sqlite::writer(&path, Synchronous::Full).await
         }
-        tokio::time::sleep(OPEN_RETRY_INTERVAL).await;
+        Database::Postgres(url) => postgres::writer(url, Synchronous::Full, 1).await,
     }
-}
-
-async fn connect_once(path: &Path, synchronous: Synchronous, role: Role) -> Result<DatabaseConnection, sqlx::Error> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        // There are none: `write` checks what an event refers to once per commit, not once per row.
-        .foreign_keys(false)
-        .synchronous(match synchronous {
-            Synchronous::Full => SqliteSynchronous::Full,
-            Synchronous::Normal => SqliteSynchronous::Normal,
-            Synchronous::Off => SqliteSynchronous::Off,
-        })
-        .pragma("cache_size", format!("-{PAGE_CACHE_KIB}"))
-        .pragma("wal_autocheckpoint", "0")
-        .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(STATEMENTS_MAX)
-        .row_buffer_size(ROWS_AHEAD_MAX)
-        .disable_statement_logging();
-    let (connections, options) = match role {
-        Role::Writer => (
-            1,
-            options
-                .journal_mode(SqliteJournalMode::Wal)
-                .thread_name(|_| "store-writer".to_owned()),
-        ),
-        Role::Readers(count) => (
-            count.max(1),
-            options
-                .read_only(true)
-                .thread_name(|number| format!("store-reader-{number}")),
-        ),
-        Role::Checkpointer(busy) => (
-            1,
-            options
-                .busy_timeout(busy)
-                .thread_name(|_| "store-checkpoint".to_owned()),
-        ),
-    };
-    let pool = SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // Connections are kept for ever: they hold prepared statements and pages, and the last one to close would move the whole
-        // write-ahead log.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                // SQLite ends a transaction by itself when its disk fails, and sqlx then believes for ever that one is open.
-                // The ping lets a queued rollback pass first.
-                connection.ping().await?;
-                Ok(!connection.is_in_transaction())
-            })
-        })
-        .connect_with(options)
-        .await?;
-    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }

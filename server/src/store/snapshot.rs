@@ -17,7 +17,7 @@ use super::entity::{event, log, session};
 use super::event_rows;
 use super::place::{Range, offset, signed};
 use super::rows::lists;
-use super::sqlite::log_row;
+use super::sql::log_row;
 use super::stood::{self, Moves};
 use super::wanted::selected;
 use super::{error, session_row};
@@ -222,7 +222,7 @@ impl<C: ConnectionTrait> Items<'_, C> {
             .take();
         let results = self.connection.query_all(&select).await.map_err(error::of)?;
         let read = |result: &sea_orm::QueryResult| {
-            let bytes: i64 = result.try_get_by_index(5)?;
+            let bytes: i32 = result.try_get_by_index(5)?;
             Ok(Row {
                 place: result.try_get_by_index(0)?,
                 index: result.try_get_by_index(1)?,

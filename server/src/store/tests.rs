@@ -14,15 +14,15 @@ use bellboard_core::store::suite::{PlainEncode, Subject};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use tempfile::TempDir;
 
-use super::open::{self, Role};
-use super::sqlite::begin_immediate;
-use super::{Error, FILE_NAME, Options, Sqlite, Synchronous};
+use super::open::sqlite::{self, Role};
+use super::sql::begin_writing;
+use super::{Error, FILE_NAME, Options, Sql, Synchronous};
 
-async fn open_with(data_dir: &Path, options: Options) -> Result<Sqlite, Error> {
-    Sqlite::open(data_dir, Arc::new(PlainEncode), options).await
+async fn open_with(data_dir: &Path, options: Options) -> Result<Sql, Error> {
+    Sql::open(data_dir, Arc::new(PlainEncode), options).await
 }
 
-async fn opened(data_dir: &Path) -> Sqlite {
+async fn opened(data_dir: &Path) -> Sql {
     open_with(data_dir, Options::default()).await.unwrap()
 }
 
@@ -41,7 +41,7 @@ async fn subject() -> Subject {
 
 bellboard_core::store_suite!(subject);
 
-async fn fresh() -> (TempDir, Arc<Sqlite>) {
+async fn fresh() -> (TempDir, Arc<Sql>) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(opened(directory.path()).await);
     (directory, store)
@@ -63,8 +63,8 @@ async fn asked(connection: &DatabaseConnection, sql: &str) -> Result<String, DbE
 async fn is_locked(directory: &TempDir) -> bool {
     let role = Role::Checkpointer(std::time::Duration::ZERO);
     let path = directory.path().join(FILE_NAME);
-    let beside = open::connect(&path, Synchronous::Full, role).await.unwrap();
-    match begin_immediate(&beside).await {
+    let beside = sqlite::connect(&path, Synchronous::Full, role).await.unwrap();
+    match begin_writing(&beside).await {
         Ok(_) => false,
         Err(error) => {
             assert!(error.to_string().contains("locked"), "{error}");

@@ -17,7 +17,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Qu
 use super::entity::{event, log, session, writer};
 use super::place::offset;
 use super::rows::Rows;
-use super::sqlite::log_row;
+use super::sql::log_row;
 use super::writers::{Number, Numbers};
 use super::{error, sessions, write, writers};
 

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use bellboard_core::clock::Manual;
 use clap::Parser;
 
@@ -16,7 +18,7 @@ async fn run(data_dir: &Path, typed: &str) -> Result<String, super::super::Error
     let command = Typed::parse_from(format!("key {typed}").split(' ')).command;
     let mut out = Vec::new();
     let clock = Manual::starting_at(Time(1_000_000));
-    act(command, data_dir, &*clock, &mut out).await?;
+    act(command, &data_dir.into(), &*clock, &mut out).await?;
     Ok(anstream::adapter::strip_bytes(&out).into_vec().try_into().unwrap())
 }
 
@@ -35,7 +37,7 @@ async fn a_key_is_printed_once_listed_and_revoked() {
     .await
     .unwrap();
     let id = parse(text.trim_end()).unwrap().to_owned();
-    let good = ApiKeys::open(&dir).await.unwrap().keys().await.unwrap();
+    let good = ApiKeys::open(dir.as_path()).await.unwrap().keys().await.unwrap();
     assert_eq!(good[0].hash, crate::auth::key::hash(text.trim_end()));
     let listed = run(&dir, "list").await.unwrap();
     let columns = "default  read,publish  1970-01-01T00:00:01Z  1970-01-01T00:01:01Z  laptop\n";

@@ -9,7 +9,7 @@ use bellboard_core::store::suite::Chain;
 use bellboard_core::store::{self, Store};
 use sea_orm::ConnectionTrait;
 
-use super::super::sqlite::begin_immediate;
+use super::super::sql::begin_writing;
 use super::{asked, fresh, is_locked};
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_full_disk_is_told_and_passes() {
 async fn a_transaction_that_sqlite_ended_itself_does_not_block_the_next() {
     let (directory, store) = fresh().await;
     let [writer, _] = store.connections();
-    let transaction = begin_immediate(writer).await.unwrap();
+    let transaction = begin_writing(writer).await.unwrap();
     // As a failing disk does it: behind the back of whoever counts transactions.
     transaction.execute_unprepared("ROLLBACK").await.unwrap();
     drop(transaction);

@@ -1,8 +1,8 @@
-//! The store in one SQLite file.
+//! The store in a SQL database: SQLite or PostgreSQL.
 //!
-//! Believe this: every method is a few statements on the right connection; what they say stands in the files beside.
+//! Believe this: every method is a few statements on the right connection; what they say stands in the files beside. What the two
+//! databases do not share is how they are opened and what their errors mean.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,7 +26,7 @@ use sea_orm::{
 
 use super::checkpoint::Checkpointer;
 use super::entity::log;
-use super::open::{self, Options, Role};
+use super::open::{self, Connections, Database, Options};
 use super::place::{Direction, LOGS_MAX, Range};
 use super::transaction::Transaction;
 use super::writers::Numbers;
@@ -34,30 +34,36 @@ use super::{
     api_keys::ApiKeys, clients, count, error, event_rows, inspect, logs, read, resume_keys, sessions, snapshot, stood,
 };
 
-/// All logs of all tenants, in one file. Dropped, it stops its own task and lets go of the file once running statements have ended.
+/// All logs of all tenants, in one database. Dropped, it stops its own task and lets go of the database once running statements have
+/// ended.
 #[derive(Debug)]
-pub struct Sqlite {
-    /// One connection, so that one transaction follows the other.
+pub struct Sql {
+    /// For transactions that write: one connection in SQLite, so that one follows the other; a few in PostgreSQL.
     writer: DatabaseConnection,
+    /// They cannot write, and a transaction on one sees one moment.
     readers: DatabaseConnection,
     encode: Arc<dyn Encode>,
-    checkpointer: Checkpointer,
+    /// In SQLite.
+    checkpointer: Option<Checkpointer>,
     numbers: Arc<Numbers>,
 }
 
-impl Sqlite {
-    /// Opens the database in this folder, which must exist, and makes it if it is new. `encode` puts the links behind events that are
-    /// read.
+impl Sql {
+    /// Opens this database and gives it its tables if it has none. `encode` puts the links behind events that are read.
     ///
     /// # Errors
-    /// When the file cannot be used, or belongs to a newer version.
-    pub async fn open(data_dir: &Path, encode: Arc<dyn Encode>, options: Options) -> Result<Sqlite, open::Error> {
-        let Options { synchronous, readers } = options;
-        let path = open::make_file(data_dir)?;
-        let writer = open::writer(&path, synchronous).await?;
-        let readers = open::connect(&path, synchronous, Role::Readers(readers)).await?;
-        let checkpointer = Checkpointer::start(&path, synchronous).await?;
-        Ok(Sqlite {
+    /// When the database cannot be used, or belongs to a newer version.
+    pub async fn open(
+        database: impl Into<Database>,
+        encode: Arc<dyn Encode>,
+        options: Options,
+    ) -> Result<Sql, open::Error> {
+        let Connections {
+            writer,
+            readers,
+            checkpointer,
+        } = open::all(&database.into(), options).await?;
+        Ok(Sql {
             writer,
             readers,
             encode,
@@ -72,14 +78,16 @@ impl Sqlite {
         ApiKeys::new(self.writer.clone(), self.readers.clone())
     }
 
-    /// Ends every connection after its running statement, which leaves a single file behind.
+    /// Ends every connection after its running statement, which leaves a single file behind where there is a file.
     ///
     /// # Errors
     /// When the database fails at the last moment; nothing that was committed is lost by it.
     pub async fn close(&self) -> Result<(), Error> {
         self.readers.close_by_ref().await.map_err(error::of)?;
-        self.checkpointer.close().await?;
-        // The last connection empties the write-ahead log into the file.
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.close().await?;
+        }
+        // In SQLite the last connection empties the write-ahead log into the file.
         self.writer.close_by_ref().await.map_err(error::of)
     }
 
@@ -97,8 +105,8 @@ impl Sqlite {
     }
 }
 
-/// A transaction that may write from its beginning: one that turns into a writer later may fail half-way.
-pub(super) async fn begin_immediate(connection: &DatabaseConnection) -> Result<DatabaseTransaction, Error> {
+/// A transaction that may write from its beginning: in SQLite one that turns into a writer later may fail half-way.
+pub(super) async fn begin_writing(connection: &DatabaseConnection) -> Result<DatabaseTransaction, Error> {
     connection
         .begin_with_options(TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -108,7 +116,7 @@ pub(super) async fn begin_immediate(connection: &DatabaseConnection) -> Result<D
         .map_err(error::of)
 }
 
-/// A transaction that reads: all its statements see one moment.
+/// A transaction on a reader: all its statements see one moment.
 async fn begin_reading(connection: &DatabaseConnection) -> Result<DatabaseTransaction, Error> {
     connection.begin().await.map_err(error::of)
 }
@@ -181,7 +189,7 @@ fn new_log(tenant: &TenantId) -> Result<log::ActiveModel, Error> {
 }
 
 #[async_trait]
-impl Evidence for Sqlite {
+impl Evidence for Sql {
     async fn logs(&self) -> Result<Vec<LogRow>, Error> {
         logs::all(&self.readers).await
     }
@@ -201,12 +209,12 @@ impl Evidence for Sqlite {
 }
 
 #[async_trait]
-impl Store for Sqlite {
+impl Store for Sql {
     async fn open_log(&self, tenant: &TenantId) -> Result<LogRow, Error> {
         if let Some(log) = find_log(&self.readers, tenant).await? {
             return Ok(log);
         }
-        let transaction = begin_immediate(&self.writer).await?;
+        let transaction = begin_writing(&self.writer).await?;
         log::Entity::insert(new_log(tenant)?)
             .on_conflict(OnConflict::column(log::Column::Tenant).do_nothing().to_owned())
             .exec_without_returning(&transaction)
@@ -222,7 +230,7 @@ impl Store for Sqlite {
     }
 
     async fn begin(&self) -> Result<Box<dyn store::Transaction>, Error> {
-        let transaction = begin_immediate(&self.writer).await?;
+        let transaction = begin_writing(&self.writer).await?;
         Ok(Box::new(Transaction::new(transaction, Arc::clone(&self.numbers))))
     }
 
@@ -235,7 +243,7 @@ impl Store for Sqlite {
     }
 
     async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error> {
-        let transaction = begin_immediate(&self.writer).await?;
+        let transaction = begin_writing(&self.writer).await?;
         logs::renew_epoch(&transaction, log, epoch, fence).await?;
         transaction.commit().await.map_err(error::of_commit)
     }
@@ -311,7 +319,7 @@ impl Store for Sqlite {
         if clients.is_empty() {
             return Ok(Vec::new());
         }
-        let transaction = begin_immediate(&self.writer).await?;
+        let transaction = begin_writing(&self.writer).await?;
         let taken = clients::take(&transaction, clients).await?;
         transaction.commit().await.map_err(error::of_commit)?;
         Ok(taken)
