@@ -10,6 +10,7 @@
 
 mod append;
 mod resume;
+mod facts;
 mod reset;
 mod live;
 mod identity;

@@ -228,3 +228,42 @@ async fn a_place_of_another_hub_is_told_once_and_then_a_snapshot_goes_on() {
     };
     assert_eq!(page.sessions.len(), 1);
 }
+
+#[tokio::test]
+async fn p_26_a_reset_that_comes_right_after_the_start_is_honoured_each_time() {
+    let data = DataDir::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut hub = data.start().await;
+    for life in 0..3 {
+        let said = format!("in life {life}");
+        hub.client().say("s", &said).await;
+        let store = FileResumeTokenStore::new(folder.path().join("place"));
+        let options = SubscribeOptions::to([interest::all()]).starting(Start::Oldest);
+        let mut stream = connect(&hub.url, &hub).subscribe(options.with_store(store));
+        let Frame::Subscribed(subscribed) = next(&mut stream).await else {
+            panic!("no answer")
+        };
+        if life == 0 {
+            assert_eq!(texts(&mut stream, 1).await, [said]);
+        } else {
+            let reset = (v1::Answer::Reset, v1::ResetReason::EpochChanged);
+            assert_eq!((subscribed.answer(), subscribed.reason()), reset);
+            let Frame::SnapshotBegin(begin) = next(&mut stream).await else {
+                panic!("no snapshot")
+            };
+            assert_eq!(begin.reset_reason(), v1::ResetReason::EpochChanged);
+            let Frame::SnapshotPage(page) = next(&mut stream).await else {
+                panic!("no page")
+            };
+            assert_eq!(text(&page.sessions[0].items[0]), said, "the state of this life");
+            assert!(matches!(next(&mut stream).await, Frame::SnapshotEnd(_)));
+            hub.client().say("s", "and live").await;
+            assert_eq!(texts(&mut stream, 1).await, ["and live"]);
+        }
+        stream.acknowledge().await.unwrap();
+        drop(stream);
+        hub.terminate().await;
+        bellboard_tests::database::forget_logs(data.path()).await;
+        hub = data.start().await;
+    }
+}
