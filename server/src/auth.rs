@@ -12,7 +12,7 @@ pub mod local;
 
 use bellboard_core::access::Principal;
 use bellboard_core::offset::Time;
-use bellboard_core::subscription::Closing;
+use bellboard_core::subscription::standing;
 
 pub use keys::Keys;
 pub use layer::layer;
@@ -25,8 +25,9 @@ pub struct Credential {
     pub principal: Principal,
     /// The key's id, which is no secret: it stands in logs and in `bellboard key list`.
     pub key_id: String,
-    /// Tells when the credential ends before the stream that was opened with it: `CredentialExpired` or `PermissionRevoked`.
-    pub closing: Closing,
+    /// Tells when the credential is about to expire, and when it ends before the stream that was opened with it: `CredentialExpired` or
+    /// `PermissionRevoked`.
+    pub standing: standing::Credential,
     /// When it expires by itself; none for never.
     pub expire_time: Option<Time>,
 }

@@ -177,6 +177,11 @@ pub fn resolve(flags: &ServeFlags, environment: Environment<'_>) -> Result<Confi
         window_bytes: layers.one(&setting::WINDOW_BYTES, "a size from 1MiB to 64GiB", value::window)?,
         replay_events: layers.one(&setting::REPLAY_LIMIT, "a number of events", value::number)?,
         heartbeat: layers.one(&setting::HEARTBEAT, "a time from 1s to 60s", value::heartbeat)?,
+        max_stream_age: layers.one(
+            &setting::MAX_STREAM_AGE,
+            "a time of 10s or more, or 0s",
+            value::max_stream_age,
+        )?,
         drain_deadline: layers.one(&setting::DRAIN_DEADLINE, "a time from 0s to 10m", value::drain_deadline)?,
         allowed_hosts: layers.many(&setting::ALLOW_HOST, "a host, with or without a port", value::host)?,
         allowed_origins: layers.many(&setting::ALLOW_ORIGIN, "the origin of a web page", value::origin)?,

@@ -144,11 +144,17 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let scheme = settings.tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https);
     let url = url(local_addr, scheme);
     lock.tell(&url)?;
-    let (hub, committer) = Hub::open(store.clone(), encode, clock.clone(), settings.window_bytes, Nodes::One).await?;
+    let nodes = if database.is_shared() {
+        Nodes::Several
+    } else {
+        Nodes::One
+    };
+    let (hub, committer) = Hub::open(store.clone(), encode, clock.clone(), settings.window_bytes, nodes).await?;
     let state = wire::State {
         hub: hub.clone(),
         replay_events: settings.replay_events,
         heartbeat: settings.heartbeat,
+        max_stream_age: settings.max_stream_age,
     };
     let rules = Rules::new(
         local_addr,

@@ -45,6 +45,8 @@ pub struct State {
     pub replay_events: u64,
     /// Time between two heartbeats where a client asks for none.
     pub heartbeat: Duration,
+    /// Age at which a stream is asked to come back, before jitter; none for never.
+    pub max_stream_age: Option<Duration>,
 }
 
 /// All services of the contract.

@@ -2186,13 +2186,15 @@ pub enum ClosingReason {
     Unspecified = 0,
     /// The node shuts down.
     Draining = 1,
-    /// A later stream of the same `client_id`, or of the same writer, took its place. Not built yet.
+    /// A later stream of the same `client_id`, or of the same writer, took its place. Do not redial by yourself: the two
+    /// would replace one another for ever.
     Replaced = 2,
-    /// The credential expired.
+    /// The credential expired. The status UNAUTHENTICATED follows.
     CredentialExpired = 3,
-    /// The principal may not read, or publish, this any more.
+    /// The principal may not read, or publish, this any more: its credential was revoked, or allows something else now. The
+    /// status PERMISSION_DENIED follows.
     PermissionRevoked = 4,
-    /// The stream reached the oldest age that one may have. Not built yet.
+    /// The stream reached the age at which this hub asks streams to come back (`--max-stream-age`). Subscribe streams only.
     MaxAge = 5,
     /// All sessions are closed and delivered: there is no more.
     Complete = 6,
@@ -9442,8 +9444,9 @@ pub struct SubscribeRequest {
     /// How long an event may wait for company, to save work: 0 to 1 s. Unset: 0.
     #[prost(message, optional, tag = "11")]
     pub linger: ::core::option::Option<::prost_types::Duration>,
-    /// The running application's own lasting id (a tab, a phone), scoped to the principal: a later stream of the same id
-    /// replaces this one (not built yet: nothing does). At most 128 characters. Empty: none, and nothing replaces it.
+    /// The running application's own lasting id (a tab, a phone), scoped to tenant and principal: a later stream of the same
+    /// id, at whichever node, replaces this one, which ends with `closing` REPLACED. Give an application that opens several
+    /// streams one id for each. 1 to 128 characters of `A-Z a-z 0-9 . _ : -`. Empty: none, and nothing replaces it.
     #[prost(string, tag = "12")]
     pub client_id: ::prost::alloc::string::String,
     /// How long the stream may be silent: 1 s to 60 s, others are coerced. Unset: 15 s. Jittered by 20 %.
@@ -9545,7 +9548,7 @@ pub mod subscribe_response {
         /// Nothing but a sign of life and place.
         #[prost(message, tag = "27")]
         Heartbeat(super::Heartbeat),
-        /// The credential is about to expire. Not sent until `RefreshCredential` is built.
+        /// The credential is about to expire.
         #[prost(message, tag = "28")]
         CredentialExpiring(super::CredentialExpiring),
         /// The polite end.
@@ -10066,7 +10069,8 @@ impl ::prost::Name for Heartbeat {
         "/bellboard.v1.Heartbeat".into()
     }
 }
-/// The credential is about to expire: call `RefreshCredential`, or expect `closing`.
+/// The credential is about to expire: call `RefreshCredential`, or expect `closing`. Comes 60 s before, or at once where it
+/// is nearer; again when the expiry moves to another time that is near.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CredentialExpiring {
     /// When.
@@ -10427,7 +10431,8 @@ pub mod subscribe_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Moves an open stream to the credential that this call carries, of the same principal, so that it outlives the old
-        /// one. May be repeated. Not built yet: UNIMPLEMENTED. Errors: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE.
+        /// one: from then on it ends with the new one. May be repeated. A stream of another principal or tenant is answered like
+        /// one that never was. Errors: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE.
         pub async fn refresh_credential(
             &mut self,
             request: impl tonic::IntoRequest<super::RefreshCredentialRequest>,

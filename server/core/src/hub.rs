@@ -25,6 +25,7 @@ use crate::subscription::clients::Clients;
 use crate::subscription::frame::ClosingReason;
 use crate::subscription::registry::{Nodes, Registry};
 use crate::subscription::snapshots::Snapshots;
+use crate::subscription::standing::Credential;
 use crate::subscription::{self, Closing, Subscription, Surroundings};
 use crate::window::Budget;
 
@@ -35,8 +36,8 @@ pub struct Caller {
     pub principal: PrincipalId,
     /// Which of the principal's applications it is; none for one that nothing replaces.
     pub client: Option<ClientId>,
-    /// Ends the stream when the right to read ends.
-    pub credential: Closing,
+    /// Whose end is the stream's end.
+    pub credential: Credential,
 }
 
 /// The hub of one process. Held by every service, behind an [`Arc`].

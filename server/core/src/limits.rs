@@ -173,6 +173,15 @@ pub const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 /// Share of the interval by which each heartbeat is early or late, so that many streams do not beat together.
 pub const HEARTBEAT_JITTER: f64 = 0.2;
 
+/// How long before its expiry a credential's streams are warned: enough to fetch another and to retry once or twice.
+pub const EXPIRY_WARNING: Duration = Duration::from_secs(60);
+
+/// Shortest age at which streams may be asked to come back: below it they would do little else.
+pub const MAX_AGE_MIN: Duration = Duration::from_secs(10);
+
+/// Share of that age by which each stream ends early, so that streams which were opened together do not come back together.
+pub const MAX_AGE_JITTER: f64 = 0.1;
+
 /// How long a writer holds its lease without a sign of life.
 pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 

@@ -5,6 +5,7 @@
 
 mod begin;
 pub mod clients;
+mod closings;
 pub mod control;
 mod end;
 mod fragments;
@@ -13,6 +14,7 @@ mod giving;
 mod pages;
 pub mod registry;
 pub mod snapshots;
+pub mod standing;
 pub mod start;
 
 use std::collections::VecDeque;
@@ -29,16 +31,18 @@ use crate::interest::index::{Seat, SeatId};
 use crate::limits;
 use crate::link::Link;
 use crate::log::{Counters, Log};
-use crate::offset::Offset;
+use crate::offset::{Offset, Time};
 use crate::resume_token::{Keyring, Kind, Place};
 use crate::store::{self, Page, Read};
 use crate::window::deltas::Opened;
 use clients::Claim;
+use closings::Closings;
 use control::Control;
 use frame::{ClosingReason, Frame, Sent};
 use giving::Giving;
 use registry::{Registered, SubscriptionId};
 use snapshots::Snapshots;
+use standing::Credential;
 use start::{OnGap, Start};
 
 /// What a subscriber asks for.
@@ -62,6 +66,8 @@ pub struct Request {
     pub frame_bytes: usize,
     /// Most events that a resume replays.
     pub replay_events: u64,
+    /// Age at which the stream is asked to come back, before jitter; none for never.
+    pub max_age: Option<Duration>,
 }
 
 impl Request {
@@ -97,7 +103,7 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-/// What may end a stream from outside: the node, the credential.
+/// What may end all streams of a node from outside.
 pub type Closing = watch::Receiver<Option<(ClosingReason, Option<Duration>)>>;
 
 /// What a subscription is given by the hub.
@@ -113,8 +119,8 @@ pub struct Surroundings {
     pub keyring: Arc<Keyring>,
     /// The end of the node.
     pub draining: Closing,
-    /// The end of the credential.
-    pub credential: Closing,
+    /// How its credential stands.
+    pub credential: Credential,
     /// The stream's name, and what is said to it from outside.
     pub registered: Registered,
 }
@@ -139,8 +145,14 @@ pub struct Subscription {
     heartbeat_due: bool,
     /// Whether the sessions may have closed since it was looked.
     check_closed: bool,
+    /// Wakes it when sessions are closed that it would not hear of.
+    closings: Option<Box<Closings>>,
+    /// When it is old enough to end, by the clock's elapsed time.
+    ends_at: Option<Duration>,
+    /// The expiry that it was warned of.
+    warned: Option<Time>,
     /// Its place among the streams of its client, where it has one.
-    claim: Option<Claim>,
+    claim: Option<Box<Claim>>,
     /// Whether a later stream of the same client took its place.
     replaced: bool,
     ended: bool,
@@ -183,11 +195,15 @@ impl Subscription {
             heartbeat: None,
             heartbeat_due: false,
             check_closed: request.stop_when_closed,
+            closings: None,
+            ends_at: None,
+            warned: None,
             claim: None,
             replaced: false,
             ended: false,
             request,
         };
+        subscription.watch_end();
         let (answer, begin) = subscription.begin().await?;
         subscription.start(answer, begin, live).await?;
         Ok(subscription)
@@ -221,7 +237,7 @@ impl Subscription {
 
     /// Holds its place among the streams of its client until it is dropped.
     pub(crate) fn hold(&mut self, claim: Claim) {
-        self.claim = Some(claim);
+        self.claim = Some(Box::new(claim));
     }
 
     /// How often it was woken.
@@ -235,6 +251,9 @@ impl Subscription {
             self.listen();
             if let Some(closing) = self.closing() {
                 return Ok(closing);
+            }
+            if let Some(warning) = self.expiring() {
+                return Ok(warning);
             }
             if let Some(frame) = self.ready.pop_front() {
                 return Ok(frame);
@@ -326,7 +345,11 @@ impl Subscription {
         }
         let clock = &self.around.clock;
         let interval = self.request.heartbeat;
-        let heartbeat = self.heartbeat.get_or_insert_with(|| clock.sleep(jittered(interval)));
+        let ends_at = self.ends_at;
+        let heartbeat = self.heartbeat.get_or_insert_with(|| {
+            let left = ends_at.map(|end| end.saturating_sub(clock.elapsed()));
+            clock.sleep(jittered(interval).min(left.unwrap_or(Duration::MAX)))
+        });
         tokio::select! {
             biased;
             () = self.around.registered.mailbox().rung() => {}
@@ -337,6 +360,7 @@ impl Subscription {
                     self.around.clock.sleep(self.request.linger).await;
                 }
             }
+            () = closings::woken(self.closings.as_deref()) => self.check_closed = true,
             () = heartbeat => {
                 // It is sent once everything is read that came until then, so that it names a tail it covers.
                 self.heartbeat = None;
@@ -419,7 +443,7 @@ const fn complete(frame: Frame) -> (Frame, Kind) {
 }
 
 /// Waits for news on a channel; for ever when nobody can send any more.
-async fn changed(channel: &mut Closing) {
+async fn changed<T>(channel: &mut watch::Receiver<T>) {
     if channel.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -427,10 +451,17 @@ async fn changed(channel: &mut Closing) {
 
 /// An interval made up to [`limits::HEARTBEAT_JITTER`] shorter or longer.
 fn jittered(interval: Duration) -> Duration {
-    // Without randomness from the machine all beat together, which is only a matter of comfort.
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    let spread = f64::from(random) / f64::from(u32::MAX) * 2.0 - 1.0;
-    interval.mul_f64(1.0 + spread * limits::HEARTBEAT_JITTER)
+    interval.mul_f64(1.0 + (random() * 2.0 - 1.0) * limits::HEARTBEAT_JITTER)
+}
+
+/// An age made up to [`limits::MAX_AGE_JITTER`] shorter.
+fn jittered_down(age: Duration) -> Duration {
+    age.mul_f64(1.0 - random() * limits::MAX_AGE_JITTER)
+}
+
+/// Of 0 to 1. Without randomness from the machine all do the same at once, which is only a matter of comfort.
+fn random() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use bellboard_core::access::Principal;
 use bellboard_core::clock::Clock;
 use bellboard_core::offset::Time;
-use bellboard_core::store;
 use bellboard_core::subscription::frame::ClosingReason;
+use bellboard_core::subscription::standing::Standing;
+use bellboard_core::{limits, store};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
@@ -78,12 +79,12 @@ pub struct Keys {
 #[derive(Debug)]
 struct Entry {
     credential: Arc<Credential>,
-    closing: watch::Sender<Option<(ClosingReason, Option<Duration>)>>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Entry {
     fn new(known: Known) -> Entry {
-        let (closing, closed) = watch::channel(None);
+        let standing = watch::Sender::new(Standing::Good);
         let Known {
             id,
             hash: _,
@@ -93,24 +94,55 @@ impl Entry {
         let credential = Arc::new(Credential {
             principal,
             key_id: id,
-            closing: closed,
+            standing: standing.subscribe(),
             expire_time,
         });
-        Entry { credential, closing }
+        Entry { credential, standing }
     }
 
+    /// The same key with another expiry: its streams go on.
+    fn renewed(self, known: Known) -> Entry {
+        let mut credential = Credential::clone(&self.credential);
+        credential.expire_time = known.expire_time;
+        Entry {
+            credential: Arc::new(credential),
+            standing: self.standing,
+        }
+    }
+
+    /// Whether it is the same key and allows the same. When it expires may be another time.
     fn is(&self, known: &Known) -> bool {
         let credential = &self.credential;
-        credential.key_id == known.id
-            && credential.principal == known.principal
-            && credential.expire_time == known.expire_time
+        credential.key_id == known.id && credential.principal == known.principal
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(*self.standing.borrow(), Standing::Ended(_))
+    }
+
+    /// Tells its streams how it stands at this time.
+    fn look(&self, now: Time) {
+        let standing = match self.credential.expire_time {
+            Some(time) if time <= now => return self.end(ClosingReason::CredentialExpired),
+            Some(time) if time <= now.plus(limits::EXPIRY_WARNING) => Standing::Expiring(time),
+            Some(_) | None => Standing::Good,
+        };
+        self.standing.send_if_modified(|current| {
+            let changed = *current != standing && !matches!(current, Standing::Ended(_));
+            if changed {
+                *current = standing;
+            }
+            changed
+        });
     }
 
     /// Ends the streams; the first reason stays.
     fn end(&self, reason: ClosingReason) {
-        let first = self.closing.send_if_modified(|closing| {
-            let first = closing.is_none();
-            closing.get_or_insert((reason, None));
+        let first = self.standing.send_if_modified(|standing| {
+            let first = !matches!(standing, Standing::Ended(_));
+            if first {
+                *standing = Standing::Ended(reason);
+            }
             first
         });
         if first {
@@ -119,7 +151,7 @@ impl Entry {
     }
 
     fn refused(&self, now: Time) -> Option<Refusal> {
-        let ended = self.closing.borrow().is_some();
+        let ended = self.has_ended();
         let expired = self.credential.expire_time.filter(|time| ended || *time <= now);
         expired.map(Refusal::Expired)
     }
@@ -173,20 +205,25 @@ impl Keys {
         Some(refused.map_or_else(|| Ok(entry.credential.clone()), Err))
     }
 
-    /// Takes these keys for the good ones. Those that are gone, or changed, end their streams.
+    /// Takes these keys for the good ones. Those that are gone, or allow something else, end their streams; another expiry ends none.
     pub fn replace(&self, known: Vec<Known>) {
+        let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = HashMap::with_capacity(known.len());
         for known in known {
             let hash = known.hash;
             let entry = match entries.remove(&hash) {
-                Some(entry) if entry.is(&known) => entry,
-                Some(changed) => {
-                    changed.end(ClosingReason::PermissionRevoked);
+                Some(entry) if entry.is(&known) && entry.credential.expire_time == known.expire_time => entry,
+                // What has ended does not come back to life; new streams go by the new expiry.
+                Some(entry) if entry.is(&known) && !entry.has_ended() => entry.renewed(known),
+                Some(other) => {
+                    other.end(ClosingReason::PermissionRevoked);
                     Entry::new(known)
                 }
                 None => Entry::new(known),
             };
+            // At once: a stream that opens now is warned of an expiry that is near.
+            entry.look(now);
             next.insert(hash, entry);
         }
         let gone = std::mem::replace(&mut *entries, next);
@@ -195,8 +232,8 @@ impl Keys {
         }
     }
 
-    /// Ends the streams of keys whose time has come, and tells how long until the next one's.
-    fn end_expired(&self) -> Option<Duration> {
+    /// Warns and ends the streams of keys whose time is near or has come, and tells how long until the next one's.
+    fn look_at_all(&self) -> Option<Duration> {
         let now = self.clock.now();
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let mut next: Option<i64> = None;
@@ -204,9 +241,9 @@ impl Keys {
             let Some(time) = entry.credential.expire_time else {
                 continue;
             };
-            if time <= now {
-                entry.end(ClosingReason::CredentialExpired);
-            } else {
+            entry.look(now);
+            // A warning that comes an interval late is as good.
+            if time > now {
                 let wait = time.0.saturating_sub(now.0);
                 next = Some(next.map_or(wait, |next| next.min(wait)));
             }
@@ -252,7 +289,7 @@ impl Keys {
 
     async fn expire_forever(&self) {
         loop {
-            let wait = self.end_expired();
+            let wait = self.look_at_all();
             // New keys, and a wall clock that was moved, are looked at as often as the store is.
             let wait = wait.unwrap_or(REFRESH_INTERVAL).min(REFRESH_INTERVAL);
             self.clock.sleep(wait).await;

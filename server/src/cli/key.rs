@@ -35,6 +35,7 @@ use expiry::Expiry;
 Examples:
   bellboard key create --principal ada --scope read,prompt,answer
   bellboard key create --principal build-bot --scope publish --expires 30d --label ci
+  bellboard key renew 3f2a9c01b7de --expires 90d
   bellboard key list
   bellboard key revoke 3f2a9c01b7de")]
 pub struct Args {
@@ -61,6 +62,14 @@ enum Command {
     Revoke {
         /// The key's id, as in the list: the part between the underscores. The whole key is taken too.
         id: String,
+    },
+    /// Give a key another expiry. Its streams go on, and are warned of the new one in its time.
+    Renew {
+        /// The key's id, as in the list: the part between the underscores. The whole key is taken too.
+        id: String,
+        /// When it expires: after a time such as 30d or 12h, at a time such as 2027-01-31T12:00:00Z, or never.
+        #[arg(long, value_name = "TIME", value_parser = Expiry::parse)]
+        expires: Expiry,
     },
     /// Make another key for resume tokens. It is used after 10 seconds; tokens made with earlier ones stay good.
     RotateResume,
@@ -117,7 +126,7 @@ pub enum Error {
     #[error("the key would expire in the past; give --expires a time to come")]
     Past,
     /// No such key.
-    #[error("there is no key {0:?} that could be revoked; look at `bellboard key list`")]
+    #[error("there is no key {0:?} that is good, or would be if it had not expired; look at `bellboard key list`")]
     Unknown(String),
     /// No such resume token key.
     #[error("there is no resume token key {0} that could be removed; look at `bellboard key list`")]
@@ -153,6 +162,7 @@ async fn act(
         Command::Create(wish) => create(wish, database, clock.now(), out).await,
         Command::List => list(database, clock.now(), out).await,
         Command::Revoke { id } => revoke(&id, database, clock.now(), out).await,
+        Command::Renew { id, expires } => renew(&id, expires.at(clock.now()), database, clock.now(), out).await,
         Command::RotateResume => rotate(database, clock, out).await,
         Command::RemoveResume { id } => remove(KeyId(id), database, out).await,
     }
@@ -216,6 +226,26 @@ async fn revoke(id: &str, database: &Database, now: Time, out: &mut impl Write) 
         return Err(Error::Unknown(id.to_owned()).into());
     }
     writeln!(out, "revoked {id}")?;
+    Ok(())
+}
+
+async fn renew(
+    id: &str,
+    expire_time: Option<Time>,
+    database: &Database,
+    now: Time,
+    out: &mut impl Write,
+) -> Result<(), super::Error> {
+    if expire_time.is_some_and(|time| time <= now) {
+        return Err(Error::Past.into());
+    }
+    has_data(database)?;
+    let id = key::parse(id).unwrap_or(id);
+    let api_keys = ApiKeys::open(database.clone()).await.map_err(Error::from)?;
+    if !api_keys.renew(id, expire_time).await.map_err(Error::from)? {
+        return Err(Error::Unknown(id.to_owned()).into());
+    }
+    writeln!(out, "renewed {id}")?;
     Ok(())
 }
 

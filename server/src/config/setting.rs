@@ -105,6 +105,10 @@ settings! {
     /// Time between two heartbeats of a quiet stream, for clients that ask for none: 1s to 60s.
     HEARTBEAT = "heartbeat", "heartbeat", "BELLBOARD_HEARTBEAT", "TIME", One,
         default "15s", example "15s";
+    /// Age at which an open stream is asked to come back, up to a tenth earlier, so that streams spread anew over several hubs:
+    /// 10s or more, or 0s for never.
+    MAX_STREAM_AGE = "max_stream_age", "max-stream-age", "BELLBOARD_MAX_STREAM_AGE", "TIME", One,
+        default "0s", example "24h";
     /// How long open streams may take to end after SIGTERM or Ctrl-C, before they are cut: 0s to 10m.
     DRAIN_DEADLINE = "drain_deadline", "drain-deadline", "BELLBOARD_DRAIN_DEADLINE", "TIME", One,
         default "10s", example "10s";
@@ -150,6 +154,7 @@ pub static SERVE: &[&Setting] = &[
     &WINDOW_BYTES,
     &REPLAY_LIMIT,
     &HEARTBEAT,
+    &MAX_STREAM_AGE,
     &DRAIN_DEADLINE,
     &ALLOW_HOST,
     &ALLOW_ORIGIN,

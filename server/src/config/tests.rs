@@ -63,6 +63,7 @@ fn every_setting_can_be_chosen_in_every_place() {
         ("window_bytes", "2MiB"),
         ("replay_limit", "7"),
         ("heartbeat", "2s"),
+        ("max_stream_age", "24h"),
         ("drain_deadline", "3s"),
         ("allow_host", "a.example,b.example:1"),
         ("allow_origin", "https://a.example"),
@@ -105,6 +106,7 @@ fn every_setting_can_be_chosen_in_every_place() {
             window_bytes: 2 << 20,
             replay_events: 7,
             heartbeat: Duration::from_secs(2),
+            max_stream_age: Some(Duration::from_secs(24 * 60 * 60)),
             drain_deadline: Duration::from_secs(3),
             allowed_hosts: ["a.example", "b.example:1"]
                 .map(|host| value::host(host).unwrap())
@@ -160,7 +162,7 @@ fn what_is_wrong_is_refused_with_its_place_and_what_to_write() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE_NAME);
     let file = file.to_str().unwrap();
-    let known = "listen, database_url, synchronous, window_bytes, replay_limit, heartbeat, drain_deadline, allow_host, allow_origin, behind_proxy, \
+    let known = "listen, database_url, synchronous, window_bytes, replay_limit, heartbeat, max_stream_age, drain_deadline, allow_host, allow_origin, behind_proxy, \
                  tls_cert, tls_key, keepalive, connections, connections_per_address, log, log_format";
     /// Flags, variables, the file, and what is said.
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, String);

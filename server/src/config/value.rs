@@ -76,6 +76,14 @@ pub(super) fn heartbeat(text: &str) -> Option<Duration> {
     duration_in(text, limits::HEARTBEAT_MIN..=limits::HEARTBEAT_MAX)
 }
 
+/// None for `0s`; see [`limits::MAX_AGE_MIN`].
+pub(super) fn max_stream_age(text: &str) -> Option<Option<Duration>> {
+    match duration(text)? {
+        Duration::ZERO => Some(None),
+        age => (age >= limits::MAX_AGE_MIN).then_some(Some(age)),
+    }
+}
+
 /// See [`limits::KEEPALIVE_MIN`].
 pub(super) fn keepalive(text: &str) -> Option<Duration> {
     duration_in(text, limits::KEEPALIVE_MIN..=limits::KEEPALIVE_MAX)

@@ -9,7 +9,8 @@ use bellboard_core::hub::Hub;
 use bellboard_core::limits;
 use tracing::debug;
 
-/// Compares the tails of all followed logs with the store, and the streams of clients with those of other nodes, every [`limits::COMPARE_INTERVAL`], until the hub stops.
+/// Compares the tails of all followed logs with the store, and the streams of clients with those of other nodes, every
+/// [`limits::COMPARE_INTERVAL`], until the hub stops.
 pub async fn run(hub: Arc<Hub>) {
     loop {
         hub.clock().sleep(limits::COMPARE_INTERVAL).await;

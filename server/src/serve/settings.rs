@@ -63,6 +63,8 @@ pub struct Settings {
     pub replay_events: u64,
     /// Time between two heartbeats, for clients that ask for none.
     pub heartbeat: Duration,
+    /// Age at which streams are asked to come back; none for never.
+    pub max_stream_age: Option<Duration>,
     /// How long open streams may take to end.
     pub drain_deadline: Duration,
     /// Hosts that requests may name, beside loopback.
@@ -93,6 +95,7 @@ impl Settings {
             window_bytes: limits::WINDOW_BYTES_DEFAULT,
             replay_events: limits::REPLAY_EVENTS_DEFAULT,
             heartbeat: limits::HEARTBEAT_DEFAULT,
+            max_stream_age: None,
             drain_deadline: DRAIN_DEADLINE_DEFAULT,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

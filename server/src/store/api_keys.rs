@@ -155,6 +155,21 @@ impl ApiKeys {
             .map_err(error::of)?;
         Ok(updated.rows_affected > 0)
     }
+
+    /// Gives a key another expiry; none for never. False when there is none of this id, or it was revoked.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn renew(&self, id: &str, expires: Option<Time>) -> Result<bool, Error> {
+        let updated = Entity::update_many()
+            .col_expr(Column::Expires, Expr::val(expires.map(|time| time.0)))
+            .filter(Column::Id.eq(id))
+            .filter(Column::Revoked.is_null())
+            .exec(&self.writer)
+            .await
+            .map_err(error::of)?;
+        Ok(updated.rows_affected > 0)
+    }
 }
 
 fn key(model: Model) -> ApiKey {

@@ -13,6 +13,7 @@ use bellboard_core::window::deltas::{Channel, ItemText};
 use bellboard_proto::hub::v1::{self as hub, subscribe_response::Frame as Sent};
 use bellboard_proto::v1::{self, item_text::State};
 
+use crate::wire::encode::timestamp;
 use crate::wire::list_events::items_below;
 use crate::wire::session::row;
 
@@ -84,6 +85,9 @@ impl Stream {
                     tail,
                 })
             }
+            Frame::CredentialExpiring(time) => Sent::CredentialExpiring(v1::CredentialExpiring {
+                expire_time: Some(timestamp(time)),
+            }),
             Frame::Closing { reason, retry_after } => Sent::Closing(closing(reason, retry_after)),
         }
     }
@@ -97,6 +101,7 @@ pub fn closing(reason: ClosingReason, retry_after: Option<Duration>) -> v1::Clos
         ClosingReason::Replaced => v1::ClosingReason::Replaced,
         ClosingReason::CredentialExpired => v1::ClosingReason::CredentialExpired,
         ClosingReason::PermissionRevoked => v1::ClosingReason::PermissionRevoked,
+        ClosingReason::MaxAge => v1::ClosingReason::MaxAge,
         ClosingReason::Complete => v1::ClosingReason::Complete,
     };
     let retry_after = retry_after.and_then(|longest| prost_types::Duration::try_from(spread(longest)).ok());

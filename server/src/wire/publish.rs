@@ -13,6 +13,7 @@ use bellboard_core::clock::{Clock, Sleep};
 use bellboard_core::limits;
 use bellboard_core::subscription::Closing;
 use bellboard_core::subscription::frame::ClosingReason;
+use bellboard_core::subscription::standing::{Credential, Standing};
 use bellboard_proto::hub::v1::{self as hub, publish_entry::Entry, publish_events_request::Frame};
 use bellboard_proto::v1::{self, publish_events_response::Frame as Answer};
 use futures_util::{FutureExt, Stream, stream};
@@ -22,7 +23,7 @@ use tonic::{Code, Status, Streaming};
 use crate::wire::fault::Fault;
 use crate::wire::frame::closing;
 use crate::wire::results::{Name, names, results};
-use crate::wire::status::{appended, status, unread};
+use crate::wire::status::{after_closing, appended, status, unread};
 use crate::wire::writers::{lease, named_claim};
 use crate::wire::{Authorized, State, draft};
 
@@ -36,8 +37,10 @@ pub(super) struct Publish {
     unacknowledged: (usize, usize),
     heartbeat: Option<Sleep>,
     draining: Closing,
-    credential: Closing,
+    credential: Credential,
     phase: Phase,
+    /// The status that comes after the last frame.
+    then: Option<Status>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ impl Publish {
         inbound: Streaming<hub::PublishEventsRequest>,
     ) -> Publish {
         let draining = state.hub.draining();
-        let credential = allowed.credential.closing.clone();
+        let credential = allowed.credential.standing.clone();
         Publish {
             state,
             allowed,
@@ -83,6 +86,7 @@ impl Publish {
             draining,
             credential,
             phase: Phase::Opening,
+            then: None,
         }
     }
 
@@ -102,7 +106,7 @@ impl Publish {
             match self.phase {
                 Phase::Opening => return self.opening().await,
                 Phase::HalfClosed if self.awaited.is_empty() => return None,
-                Phase::Ended => return None,
+                Phase::Ended => return self.then.take().map(Err),
                 Phase::Open | Phase::HalfClosed => {}
             }
             match self.happened().await {
@@ -141,7 +145,7 @@ impl Publish {
         tokio::select! {
             biased;
             answer = answered => Happened::Answered(answer.unwrap_or(Err(appender::Error::Stopped))),
-            () = ended(&mut self.credential) => Happened::Ending,
+            () = revoked(&mut self.credential) => Happened::Ending,
             () = ended(&mut self.draining) => Happened::Ending,
             frame = self.inbound.message(), if room => Happened::Frame(frame),
             () = heartbeat => {
@@ -297,11 +301,16 @@ impl Publish {
         }
     }
 
-    fn ending(&self) -> Option<Result<Answer, Status>> {
-        let revoked = *self.credential.borrow();
-        let (reason, retry_after) = revoked
+    /// The last frame; the status that follows it is kept.
+    fn ending(&mut self) -> Option<Result<Answer, Status>> {
+        let credential = match *self.credential.borrow() {
+            Standing::Ended(reason) => Some((reason, None)),
+            Standing::Good | Standing::Expiring(_) => None,
+        };
+        let (reason, retry_after) = credential
             .or_else(|| *self.draining.borrow())
             .unwrap_or((ClosingReason::Draining, None));
+        self.then = after_closing(reason);
         Some(Ok(Answer::Closing(closing(reason, retry_after))))
     }
 }
@@ -311,6 +320,14 @@ impl Publish {
 struct Appends {
     drafts: Vec<Append>,
     bytes: usize,
+}
+
+/// Waits until the credential ends; for ever when nobody can say so any more.
+async fn revoked(credential: &mut Credential) {
+    let ended = |standing: &Standing| matches!(standing, Standing::Ended(_));
+    if credential.wait_for(ended).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Waits until a channel says that the stream must end; for ever when nobody can say so any more.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bellboard_core::access::Denied;
 use bellboard_core::appender::{self, Refusal, Rejection};
 use bellboard_core::event::SessionRef;
+use bellboard_core::subscription::frame::ClosingReason;
 use bellboard_core::subscription::{control, registry};
 use bellboard_core::{limits, store, subscription};
 use bellboard_proto::google::rpc::{
@@ -211,6 +212,32 @@ pub fn subscribed(error: &subscription::Error) -> Status {
             )
         }
         subscription::Error::Store(error) => stored(error),
+    }
+}
+
+/// The status after a stream's last frame: an ended right is an error, everything else ends well.
+#[must_use]
+pub fn after_closing(reason: ClosingReason) -> Option<Status> {
+    match reason {
+        ClosingReason::Draining | ClosingReason::Replaced | ClosingReason::MaxAge | ClosingReason::Complete => None,
+        ClosingReason::PermissionRevoked => {
+            let message = "the key of this stream was revoked; use another key";
+            Some(status(
+                Code::PermissionDenied,
+                ErrorReason::CredentialInvalid,
+                message,
+                &[],
+            ))
+        }
+        ClosingReason::CredentialExpired => {
+            let message = "the key of this stream has expired; use another key";
+            Some(status(
+                Code::Unauthenticated,
+                ErrorReason::CredentialExpired,
+                message,
+                &[],
+            ))
+        }
     }
 }
 

@@ -12,18 +12,18 @@ use bellboard_core::limits;
 use bellboard_core::log::Log;
 use bellboard_core::offset::Offset;
 use bellboard_core::subscription::control::Control;
-use bellboard_core::subscription::frame::{ClosingReason, Frame};
+use bellboard_core::subscription::frame::Frame;
 use bellboard_core::subscription::start::{OnGap, Start};
 use bellboard_core::subscription::{Request as Wanted, Subscription};
 use bellboard_proto::hub::v1::{self as hub, subscribe_service_server::SubscribeService};
 use bellboard_proto::v1::{self, subscribe_request::Start as SentStart};
 use futures_util::stream;
 use tokio_stream::Stream;
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, async_trait};
 
 use crate::wire::encode::timestamp;
 use crate::wire::fault::Fault;
-use crate::wire::status::{status, subscribed, unbuilt, unheard, unsaid};
+use crate::wire::status::{after_closing, subscribed, unbuilt, unheard, unsaid};
 use crate::wire::{Authorized, State, frame, interest};
 
 /// The service.
@@ -57,7 +57,7 @@ impl SubscribeService for Service {
         let caller = Caller {
             principal: credential.principal.id.clone(),
             client,
-            credential: credential.closing.clone(),
+            credential: credential.standing.clone(),
         };
         let subscription = self.state.hub.subscribe(log.clone(), caller, wanted).await;
         let subscription = subscription.map_err(|error| subscribed(&error))?;
@@ -94,7 +94,7 @@ impl SubscribeService for Service {
         let principal = &credential.principal.id;
         let found = self.state.hub.registry().find(&log.row().tenant, principal, &id);
         let mailbox = found.map_err(|error| unsaid(&error))?;
-        let control = Control::Credential(credential.closing.clone());
+        let control = Control::Credential(credential.standing.clone());
         mailbox.post(control).map_err(|error| unheard(&error))?;
         let expire_time = credential.expire_time.map(timestamp);
         Ok(Response::new(v1::RefreshCredentialResponse { expire_time }))
@@ -126,36 +126,11 @@ impl Open {
         let row = self.log.row();
         let resume_token = self.state.hub.keyring().mint(&row.tenant, &sent.place);
         if let Frame::Closing { reason, .. } = &sent.frame {
-            self.then = end(*reason);
+            self.then = after_closing(*reason);
         }
         (self.stream.tail, _) = self.log.tail();
         let frame = Some(self.stream.frame(sent.frame));
         Some((Ok(hub::SubscribeResponse { resume_token, frame }), Some(self)))
-    }
-}
-
-/// The status after the last frame: an ended right is an error, everything else ends well.
-fn end(reason: ClosingReason) -> Option<Status> {
-    match reason {
-        ClosingReason::Draining | ClosingReason::Replaced | ClosingReason::Complete => None,
-        ClosingReason::PermissionRevoked => {
-            let message = "the key of this stream was revoked; use another key";
-            Some(status(
-                Code::PermissionDenied,
-                v1::ErrorReason::CredentialInvalid,
-                message,
-                &[],
-            ))
-        }
-        ClosingReason::CredentialExpired => {
-            let message = "the key of this stream has expired; use another key";
-            Some(status(
-                Code::Unauthenticated,
-                v1::ErrorReason::CredentialExpired,
-                message,
-                &[],
-            ))
-        }
     }
 }
 
@@ -216,6 +191,7 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
         } else {
             state.replay_events
         },
+        max_age: state.max_stream_age,
     })
 }
 

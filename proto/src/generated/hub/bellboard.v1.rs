@@ -2165,7 +2165,7 @@ pub mod subscribe_response {
         /// Nothing but a sign of life and place.
         #[prost(message, tag = "27")]
         Heartbeat(crate::v1::Heartbeat),
-        /// The credential is about to expire. Not sent until `RefreshCredential` is built.
+        /// The credential is about to expire.
         #[prost(message, tag = "28")]
         CredentialExpiring(crate::v1::CredentialExpiring),
         /// The polite end.
@@ -2293,7 +2293,8 @@ pub mod subscribe_service_server {
             tonic::Status,
         >;
         /// Moves an open stream to the credential that this call carries, of the same principal, so that it outlives the old
-        /// one. May be repeated. Not built yet: UNIMPLEMENTED. Errors: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE.
+        /// one: from then on it ends with the new one. May be repeated. A stream of another principal or tenant is answered like
+        /// one that never was. Errors: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE.
         async fn refresh_credential(
             &self,
             request: tonic::Request<crate::v1::RefreshCredentialRequest>,

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::limits;
-use crate::subscription::Closing;
+use crate::subscription::standing::Credential;
 
 /// One thing that is said.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub enum Control {
     /// A later stream of the same client took its place: it ends.
     Replaced,
     /// From here on this is what may end it, in place of the credential that it has.
-    Credential(Closing),
+    Credential(Credential),
 }
 
 impl Control {
@@ -81,12 +81,13 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subscription::standing::Standing;
     use tokio::sync::watch;
 
     #[tokio::test]
     async fn of_what_supersedes_only_the_newest_is_kept() {
         let mailbox = Mailbox::default();
-        let credentials: Vec<_> = (0..100).map(|_| watch::channel(None)).collect();
+        let credentials: Vec<_> = (0..100).map(|_| watch::channel(Standing::Good)).collect();
         for (_, credential) in &credentials {
             mailbox.post(Control::Credential(credential.clone())).unwrap();
         }

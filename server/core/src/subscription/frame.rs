@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::event::{Event, Raw};
-use crate::offset::{Epoch, Offset};
+use crate::offset::{Epoch, Offset, Time};
 use crate::resume_token;
 use crate::store::SessionSnapshot;
 use crate::window::deltas::ItemText;
@@ -51,6 +51,8 @@ pub enum ClosingReason {
     CredentialExpired,
     /// The credential was revoked.
     PermissionRevoked,
+    /// The stream is as old as one may be: come back, perhaps to another node.
+    MaxAge,
     /// All sessions of a `stop_when_closed` stream are closed and delivered. The only end that means "there is no more".
     Complete,
 }
@@ -124,6 +126,8 @@ pub enum Frame {
         /// Where the next one begins.
         until: Offset,
     },
+    /// The credential is good until this time, which is near.
+    CredentialExpiring(Time),
     /// The last one.
     Closing {
         /// Why.

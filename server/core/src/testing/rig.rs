@@ -23,6 +23,7 @@ use crate::store::{LogRow, Store, Stored};
 use crate::subscription::frame::{ClosingReason, Frame, Sent, SnapshotEntry};
 use crate::subscription::registry::{Nodes, Registry};
 use crate::subscription::snapshots::Snapshots;
+use crate::subscription::standing::Standing;
 use crate::subscription::start::{OnGap, Start};
 use crate::subscription::{self, Request, Subscription, Surroundings};
 use crate::testing::kept::Kept;
@@ -46,7 +47,7 @@ pub(crate) struct Rig {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) draining: End,
-    pub(crate) credential: End,
+    pub(crate) credential: watch::Sender<Standing>,
     pub(crate) committer: JoinSet<()>,
 }
 
@@ -93,7 +94,7 @@ impl Rig {
             keyring: Arc::new(Keyring::new(&[key], Time(0)).unwrap()),
             registry: Registry::new(Nodes::One),
             draining: watch::Sender::new(None),
-            credential: watch::Sender::new(None),
+            credential: watch::Sender::new(Standing::Good),
             committer: tasks,
         }
     }
@@ -204,6 +205,7 @@ pub(crate) fn request(start: Start, interests: &Interests) -> Request {
         heartbeat: HEARTBEAT,
         frame_bytes: 1 << 20,
         replay_events: 1000,
+        max_age: None,
     }
 }
 

@@ -47,7 +47,10 @@ impl Source for Table {
 }
 
 fn closing(credential: &Credential) -> Option<ClosingReason> {
-    credential.closing.borrow().as_ref().map(|(reason, _)| *reason)
+    match *credential.standing.borrow() {
+        Standing::Ended(reason) => Some(reason),
+        Standing::Good | Standing::Expiring(_) => None,
+    }
 }
 
 #[tokio::test]
@@ -150,4 +153,50 @@ async fn what_other_processes_change_is_seen_within_one_interval() {
     clock.advance(REFRESH_INTERVAL);
     assert!((&mut refreshing).now_or_never().is_none());
     assert_eq!(closing(&credential), Some(ClosingReason::PermissionRevoked));
+}
+
+#[tokio::test]
+async fn an_expiry_is_announced_a_minute_before_or_at_once_where_it_is_nearer() {
+    let clock = Manual::starting_at(Time(0));
+    let (keys, table) = (Keys::new(clock.clone()), Table::default());
+    let late = Time(0).plus(limits::EXPIRY_WARNING * 2);
+    let (near, far) = (table.add(Some(Time(9))), table.add(Some(late)));
+    keys.load(&table).await.unwrap();
+    let near = keys.find(&near.text).await.unwrap();
+    assert_eq!(*near.standing.borrow(), Standing::Expiring(Time(9)));
+    let far = keys.find(&far.text).await.unwrap();
+    let mut looking = Box::pin(keys.expire_forever());
+    let mut after = async |wait: Duration| {
+        clock.advance(wait);
+        assert!((&mut looking).now_or_never().is_none());
+        *far.standing.borrow()
+    };
+    assert_eq!(after(limits::EXPIRY_WARNING - REFRESH_INTERVAL).await, Standing::Good);
+    assert_eq!(after(REFRESH_INTERVAL).await, Standing::Expiring(late));
+    let ended = Standing::Ended(ClosingReason::CredentialExpired);
+    assert_eq!(after(limits::EXPIRY_WARNING).await, ended);
+}
+
+#[tokio::test]
+async fn a_renewed_key_keeps_its_streams_and_one_that_has_expired_does_not_come_back_to_life() {
+    let clock = Manual::starting_at(Time(0));
+    let (keys, table) = (Keys::new(clock.clone()), Table::default());
+    let key = table.add(Some(Time(9)));
+    keys.load(&table).await.unwrap();
+    let first = keys.find(&key.text).await.unwrap();
+    assert_eq!(*first.standing.borrow(), Standing::Expiring(Time(9)));
+    let late = Time(0).plus(limits::EXPIRY_WARNING * 2);
+    table.change(|known| known[0].expire_time = Some(late));
+    keys.load(&table).await.unwrap();
+    assert_eq!(*first.standing.borrow(), Standing::Good, "the streams go on");
+    assert_eq!(keys.find(&key.text).await.unwrap().expire_time, Some(late));
+    clock.advance(limits::EXPIRY_WARNING * 2);
+    keys.look_at_all();
+    let ended = Standing::Ended(ClosingReason::CredentialExpired);
+    assert_eq!(*first.standing.borrow(), ended);
+    table.change(|known| known[0].expire_time = None);
+    keys.load(&table).await.unwrap();
+    assert_eq!(*first.standing.borrow(), ended, "what ended stays ended");
+    let second = keys.find(&key.text).await.unwrap();
+    assert_eq!(*second.standing.borrow(), Standing::Good, "and new streams open");
 }

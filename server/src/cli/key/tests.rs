@@ -128,3 +128,32 @@ async fn a_folder_without_data_is_told_and_not_made() {
     }
     assert!(!none.exists());
 }
+
+#[tokio::test]
+async fn a_key_gets_another_expiry_unless_it_was_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let text = run(dir, "create --principal ada --expires 1m").await.unwrap();
+    let id = parse(text.trim_end()).unwrap().to_owned();
+    let expiry = async || {
+        ApiKeys::open(dir)
+            .await
+            .unwrap()
+            .find(&id)
+            .await
+            .unwrap()
+            .unwrap()
+            .expires
+    };
+    let renewed = run(dir, &format!("renew {id} --expires 2m")).await.unwrap();
+    assert_eq!(renewed, format!("renewed {id}\n"));
+    assert_eq!(expiry().await, Some(Time(121_000_000)));
+    run(dir, &format!("renew {} --expires never", text.trim_end()))
+        .await
+        .unwrap();
+    assert_eq!(expiry().await, None);
+    assert_eq!(exit(dir, &format!("renew {id} --expires 0s")).await, Exit::Usage);
+    assert_eq!(exit(dir, "renew 3f2a9c01b7de --expires 1m").await, Exit::NotFound);
+    run(dir, &format!("revoke {id}")).await.unwrap();
+    assert_eq!(exit(dir, &format!("renew {id} --expires 1m")).await, Exit::NotFound);
+}

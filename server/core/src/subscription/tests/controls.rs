@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use crate::interest::{Detail, Interests};
 use crate::subscription::control::Control;
 use crate::subscription::frame::{ClosingReason, Frame, Sent};
+use crate::subscription::standing::Standing;
 use crate::subscription::start::Start;
 use crate::testing::rig::{Rig, assert_silent, next, offsets, request, until_caught_up};
 use crate::testing::{draft, interests, only, within};
@@ -54,13 +55,13 @@ async fn a_stream_that_was_moved_to_another_credential_ends_with_that_one() {
     let rig = Rig::new().await;
     let mut subscription = rig.subscribe(request(Start::Oldest, &content())).await;
     until_caught_up(&mut subscription).await;
-    let (newer, credential) = watch::channel(None);
+    let (newer, credential) = watch::channel(Standing::Good);
     let mailbox = subscription.around.registered.mailbox().clone();
     mailbox.post(Control::Credential(credential)).unwrap();
     // Also where both were said before the stream looked.
     rig.credential
-        .send_replace(Some((ClosingReason::CredentialExpired, None)));
+        .send_replace(Standing::Ended(ClosingReason::CredentialExpired));
     assert_silent(&mut subscription).await;
-    newer.send_replace(Some((ClosingReason::PermissionRevoked, None)));
+    newer.send_replace(Standing::Ended(ClosingReason::PermissionRevoked));
     assert_eq!(reason(&next(&mut subscription).await), ClosingReason::PermissionRevoked);
 }

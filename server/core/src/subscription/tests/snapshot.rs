@@ -23,6 +23,7 @@ const fn name(frame: &Frame) -> &'static str {
         Frame::CaughtUp(_) => "caught up",
         Frame::FellBehind(_) => "fell behind",
         Frame::Heartbeat { .. } => "heartbeat",
+        Frame::CredentialExpiring(_) => "expiring",
         Frame::Closing { .. } => "closing",
     }
 }
