@@ -12,6 +12,10 @@ mod publish;
 mod history;
 mod connect;
 mod verify;
+mod backup;
+mod restore;
+mod new_epoch;
+mod files;
 mod hub;
 mod select;
 mod lines;
@@ -61,6 +65,12 @@ enum Command {
     Connect(connect::Args),
     /// Look whether what is stored is whole, and where it is not.
     Verify(verify::Args),
+    /// Copy everything that is stored into one file, while the hub runs or not.
+    Backup(backup::Args),
+    /// Make a data folder of a backup.
+    Restore(restore::Args),
+    /// Tell clients that the database was set back by other means than restore.
+    NewEpoch(new_epoch::Args),
 }
 
 /// Why a command did not do it.
@@ -90,6 +100,15 @@ pub enum Error {
     /// `verify` failed, or found something.
     #[error(transparent)]
     Verify(#[from] verify::Error),
+    /// `backup` failed.
+    #[error(transparent)]
+    Backup(#[from] backup::Error),
+    /// `restore` failed.
+    #[error(transparent)]
+    Restore(#[from] restore::Error),
+    /// `new-epoch` failed.
+    #[error(transparent)]
+    NewEpoch(#[from] new_epoch::Error),
     /// A message has no line of JSON.
     #[error(transparent)]
     Json(#[from] json::Error),
@@ -120,6 +139,9 @@ impl Error {
             Error::Publish(error) => error.exit(),
             Error::Connect(error) => error.exit(),
             Error::Verify(error) => error.exit(),
+            Error::Backup(error) => error.exit(),
+            Error::Restore(error) => error.exit(),
+            Error::NewEpoch(error) => error.exit(),
             Error::Json(_) | Error::Signals(_) | Error::ResumeFile { .. } => Exit::Failed,
             // Whoever read our output has seen enough.
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -139,6 +161,9 @@ pub async fn run(cli: Cli) -> Exit {
         Command::History(args) => history::run(args, &mut Output::stdout()).await,
         Command::Connect(args) => connect::run(args).await,
         Command::Verify(args) => verify::run(args, &mut Output::stdout()).await,
+        Command::Backup(args) => backup::run(args, &mut Output::stdout()).await,
+        Command::Restore(args) => restore::run(args, &mut Output::stdout()).await,
+        Command::NewEpoch(args) => new_epoch::run(args, &mut Output::stdout()).await,
     };
     let Err(error) = outcome else {
         return Exit::Done;

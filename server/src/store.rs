@@ -34,6 +34,7 @@ mod snapshot;
 
 mod clients;
 mod inspect;
+mod copy;
 
 mod resume_keys;
 pub mod api_keys;
@@ -44,6 +45,7 @@ mod error;
 mod tests;
 
 pub use api_keys::{ApiKey, ApiKeys};
+pub use copy::{copy, settle};
 pub use inspect::Inspector;
 pub use open::sqlite::FILE_NAME;
 pub use open::{Database, Error, Options, Synchronous, Url, UrlError};

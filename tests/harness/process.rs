@@ -21,19 +21,33 @@ pub struct Process {
 
 /// The folder of a hub, which outlives its processes.
 #[derive(Debug)]
-pub struct DataDir(TempDir);
+pub struct DataDir {
+    path: PathBuf,
+    /// Removed with it, where it was made for it.
+    _made: Option<TempDir>,
+}
 
 impl DataDir {
     /// A new one, empty.
     #[must_use]
     pub fn new() -> DataDir {
-        DataDir(TempDir::with_prefix("bellboard-test-").expect("a temporary folder"))
+        let made = TempDir::with_prefix("bellboard-test-").expect("a temporary folder");
+        DataDir {
+            path: made.path().to_owned(),
+            _made: Some(made),
+        }
+    }
+
+    /// One that is there, or that the hub shall make. It stays.
+    #[must_use]
+    pub const fn at(path: PathBuf) -> DataDir {
+        DataDir { path, _made: None }
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
     }
 
     /// Starts a hub on it, on a port of its own.

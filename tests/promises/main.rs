@@ -19,6 +19,7 @@ mod kill;
 mod durability;
 mod landed;
 mod verify;
+mod backup;
 mod every_frame;
 mod hostile;
 mod limits;

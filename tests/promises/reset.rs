@@ -9,14 +9,14 @@ use prost::Message;
 use tonic::{Code, Status};
 
 /// A stream's resume token after it has caught up.
-async fn token(client: &Client, wanted: &[v1::Interest]) -> String {
+pub(crate) async fn token(client: &Client, wanted: &[v1::Interest]) -> String {
     let mut stream = client.subscribe(from_start(wanted.to_vec())).await;
     stream.caught_up().await;
     stream.token
 }
 
 /// Expects a reset for this reason, and a whole snapshot after it.
-async fn expect_reset(mut stream: Frames, reason: ResetReason) {
+pub(crate) async fn expect_reset(mut stream: Frames, reason: ResetReason) {
     let subscribed = stream.subscribed().await;
     assert_eq!((subscribed.answer(), subscribed.reason()), (Answer::Reset, reason));
     let Frame::SnapshotBegin(begin) = stream.next().await else {

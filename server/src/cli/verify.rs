@@ -4,18 +4,18 @@
 //! log as it was when the command ended.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bellboard_core::link::Link;
 use bellboard_core::store;
-use bellboard_core::verify::{self, Evidence as _, Finding, Report};
+use bellboard_core::verify::{self, Evidence, Finding, Report};
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::output::Output;
 use super::{Exit, bar};
-use crate::config::{self, FolderFlags};
-use crate::store::{FILE_NAME, Inspector};
+use crate::config::{self, DatabaseFlags};
+use crate::store::{Database, FILE_NAME, Inspector};
 
 /// What is typed behind `bellboard verify`.
 #[derive(Debug, clap::Args)]
@@ -28,14 +28,14 @@ Examples:
   bellboard verify bellboard-2026-01-31.db
   bellboard verify --json | jq -c 'select(.found > 0)'")]
 pub(super) struct Args {
-    /// The database to look at, for instance a backup [default: that of the data folder]
+    /// The SQLite file to look at, for instance a backup [default: the hub's database]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// One log in JSON a line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    folder: FolderFlags,
+    database: DatabaseFlags,
 }
 
 /// Why nothing can be said, or what is wrong.
@@ -76,11 +76,7 @@ fn places(count: u64) -> String {
 
 /// Looks, and prints to `out`.
 pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error> {
-    let path = match args.file {
-        Some(file) => file,
-        None => config::data_dir(&args.folder, &config::environment)?.join(FILE_NAME),
-    };
-    let reports = verify(&path).await?;
+    let reports = verify(&args).await?;
     for report in &reports {
         if args.json {
             writeln!(out, "{}", line(report))?;
@@ -95,13 +91,25 @@ pub(super) async fn run(args: Args, out: &mut Output) -> Result<(), super::Error
     }
 }
 
-/// Looks at all logs of a database.
-pub(super) async fn verify(path: &Path) -> Result<Vec<Report>, Error> {
-    if !path.is_file() {
-        return Err(Error::NoData(path.to_owned()));
-    }
-    let inspector = Inspector::open(path).await?;
-    let logs = inspector.logs().await?;
+/// Looks at all logs of the database that was named.
+async fn verify(args: &Args) -> Result<Vec<Report>, super::Error> {
+    let database = config::database(&args.database, &config::environment)?;
+    let file = match (&args.file, &database) {
+        (Some(file), _) => Some(file.clone()),
+        (None, Database::Folder(data_dir)) => Some(data_dir.join(FILE_NAME)),
+        (None, Database::Postgres(_)) => None,
+    };
+    let inspector = match file {
+        Some(file) if !file.is_file() => Err(Error::NoData(file)),
+        Some(file) => Inspector::open_file(&file).await.map_err(Error::from),
+        None => Inspector::open(&database).await.map_err(Error::from),
+    };
+    Ok(look(&inspector?).await.map_err(Error::from)?)
+}
+
+/// Looks at all logs of a store.
+pub(super) async fn look(store: &dyn Evidence) -> Result<Vec<Report>, store::Error> {
+    let logs = store.logs().await?;
     let total = logs.iter().map(|log| log.oldest.distance(log.tail)).sum();
     let bar = bar::events(total);
     let mut reports = Vec::with_capacity(logs.len());
@@ -109,7 +117,7 @@ pub(super) async fn verify(path: &Path) -> Result<Vec<Report>, Error> {
     for log in logs {
         bar.set_message(log.tenant.to_string());
         let mut progress = |events| bar.set_position(before + events);
-        let report = verify::verify(&inspector, log, &mut progress).await?;
+        let report = verify::verify(store, log, &mut progress).await?;
         before += report.events;
         reports.push(report);
     }

@@ -15,7 +15,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, QueryResult};
 
 use super::entity::{event, raw, session};
 use super::open::sqlite::{self, Role};
-use super::open::{self, Synchronous};
+use super::open::{self, Database, Synchronous, postgres};
 use super::place::{OFFSET_MAX, offset, place};
 use super::session_row::id;
 use super::{error, logs, migration};
@@ -25,12 +25,26 @@ use super::{error, logs, migration};
 pub struct Inspector(DatabaseConnection);
 
 impl Inspector {
-    /// Opens the database of this path for reading. It must have the shape that this program gives it.
+    /// Opens a database for reading. It must have the shape that this program gives it.
     ///
     /// # Errors
     /// [`open::Error::Older`] and [`open::Error::Newer`] when it has another shape; and when it cannot be read.
-    pub async fn open(path: &Path) -> Result<Inspector, open::Error> {
-        let connection = sqlite::connect(path, Synchronous::Full, Role::Readers(1)).await?;
+    pub async fn open(database: &Database) -> Result<Inspector, open::Error> {
+        match database {
+            Database::Folder(data_dir) => Inspector::open_file(&data_dir.join(sqlite::FILE_NAME)).await,
+            Database::Postgres(url) => Inspector::checked(postgres::reader(url).await?).await,
+        }
+    }
+
+    /// Opens the SQLite file of this path for reading, as a backup is one.
+    ///
+    /// # Errors
+    /// See [`Inspector::open`].
+    pub async fn open_file(path: &Path) -> Result<Inspector, open::Error> {
+        Inspector::checked(sqlite::connect(path, Synchronous::Full, Role::Readers(1)).await?).await
+    }
+
+    async fn checked(connection: DatabaseConnection) -> Result<Inspector, open::Error> {
         migration::check(&connection).await?;
         Ok(Inspector(connection))
     }

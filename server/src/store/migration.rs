@@ -62,7 +62,10 @@ pub(super) async fn check(reader: &DatabaseConnection) -> Result<(), Error> {
 }
 
 /// The migrations that the database has been through, if this program knows all of them.
-async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// [`Error::Newer`] when it does not.
+pub(super) async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, Error> {
     let models = Migrator::get_migration_models(connection).await.map_err(error::of)?;
     let applied: Vec<String> = models.into_iter().map(|model| model.version).collect();
     let known = Migrator::migrations();

@@ -166,6 +166,11 @@ pub(super) async fn writer(url: &Url, synchronous: Synchronous, most: u32) -> Re
     Ok(writer)
 }
 
+/// Opens one connection that only reads, and leaves the database in the shape that it has.
+pub(in crate::store) async fn reader(url: &Url) -> Result<DatabaseConnection, Error> {
+    connect(url, Role::Reader, 1).await
+}
+
 async fn connect(url: &Url, role: Role, most: u32) -> Result<DatabaseConnection, Error> {
     let options = PgConnectOptions::clone(&url.options)
         .application_name(APPLICATION_NAME)
