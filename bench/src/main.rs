@@ -67,6 +67,9 @@ struct Run {
     /// The hub's program.
     #[arg(long, env = "BELLBOARD_BIN", default_value = "target/release/bellboard")]
     hub: PathBuf,
+    /// Another build of the hub, to be met in place of the baselines: shows what a change is worth.
+    #[arg(long)]
+    beside: Option<PathBuf>,
     /// Where the results go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -105,6 +108,7 @@ async fn run(args: Run) -> Result<()> {
     };
     let bench = Bench {
         hub: args.hub,
+        beside: args.beside,
         size,
         plan: Plan {
             rounds: args.rounds.unwrap_or_else(|| size.pick(5, 3, 1)).max(1),

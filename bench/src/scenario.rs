@@ -12,13 +12,13 @@ mod storm;
 mod memory;
 mod stalled;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::report::{Number, Row};
+use crate::report::{Goal, Number, Row};
 use crate::rounds::{Plan, Rounds, Sample, rounds};
 use crate::server::{Cores, Data, Server};
 
@@ -113,26 +113,26 @@ impl Scenario {
 pub(crate) struct Bench {
     /// The hub's program.
     pub(crate) hub: PathBuf,
+    /// Another hub's program, to be met in place of the baselines.
+    pub(crate) beside: Option<PathBuf>,
     /// How large the loads are.
     pub(crate) size: Size,
     /// How many rounds.
     pub(crate) plan: Plan,
 }
 
-/// A server of a stream's comparison.
+/// A server of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     /// The hub.
     Hub,
+    /// Another build of it.
+    OtherHub,
     /// Raw tonic that encodes for every subscriber.
     Each,
     /// Raw tonic that encodes once.
     Once,
 }
-
-/// The raw sides' names in tables.
-const EACH: &str = "raw tonic";
-const ONCE: &str = "raw tonic, once";
 
 /// A server, and its data if it has some.
 #[derive(Debug)]
@@ -143,12 +143,26 @@ struct Started {
 }
 
 impl Side {
+    /// Its name in tables.
+    const fn name(self) -> &'static str {
+        match self {
+            Side::Hub => "hub",
+            Side::OtherHub => "the other hub",
+            Side::Each => "raw tonic",
+            Side::Once => "raw tonic, once",
+        }
+    }
+
+    const fn is_hub(self) -> bool {
+        matches!(self, Side::Hub | Side::OtherHub)
+    }
+
     /// Starts a fresh one.
     async fn start(self, bench: &Bench, cores: Cores, hub: &[&str], raw: &[&str]) -> Result<Started> {
         let encode = match self {
-            Side::Hub => {
+            Side::Hub | Side::OtherHub => {
                 let data = Data::new()?;
-                let server = Server::hub(&bench.hub, &data, cores, hub).await?;
+                let server = Server::hub(bench.program(self), &data, cores, hub).await?;
                 return Ok(Started {
                     server,
                     _data: Some(data),
@@ -166,10 +180,37 @@ impl Side {
 }
 
 impl Bench {
+    /// The hub, and whatever streams are measured beside.
+    fn sides(&self) -> Vec<Side> {
+        match &self.beside {
+            Some(_) => vec![Side::Hub, Side::OtherHub],
+            None => vec![Side::Hub, Side::Each, Side::Once],
+        }
+    }
+
+    /// The program of a side that is a hub.
+    fn program(&self, side: Side) -> &Path {
+        match (side, &self.beside) {
+            (Side::OtherHub, Some(other)) => other,
+            (Side::Hub | Side::OtherHub | Side::Each | Side::Once, _) => &self.hub,
+        }
+    }
+
     async fn rounds<S: Copy>(&self, sides: &[S], run: impl AsyncFnMut(S) -> Result<Sample>) -> Result<Rounds> {
         // Where hubs put their data: the disk that is waited for.
         rounds(self.plan, &std::env::temp_dir(), sides, run).await
     }
+}
+
+/// Rows of the first side beside each of the others.
+fn rows(name: &'static str, rounds: &Rounds, sides: &[Side], numbers: &[(Number, Goal)]) -> Vec<Row> {
+    let others = sides.iter().enumerate().skip(1);
+    let row = |(at, side): (usize, &Side)| {
+        let beside = (at, side.name());
+        let row = move |(number, goal): &(Number, Goal)| Row::of(name, rounds, 0, beside, *number, *goal);
+        numbers.iter().map(row)
+    };
+    others.flat_map(row).collect()
 }
 
 /// CPU of the server for each event that a subscriber was given.

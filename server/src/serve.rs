@@ -13,6 +13,7 @@ mod socket;
 mod peers;
 mod calls;
 mod connections;
+mod cork;
 mod services;
 
 use std::io;

@@ -1,10 +1,11 @@
 //! Durable appends: each writer waits for one event before it sends the next.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
-use super::Bench;
 use super::steady::count;
+use super::{Bench, Side};
 use crate::baseline::bare::Report;
 use crate::clock;
 use crate::error::Result;
@@ -16,12 +17,6 @@ use crate::server::{self, Cores, Data, Server};
 
 /// Most connections that writers share.
 const CONNECTIONS_MAX: usize = 16;
-
-#[derive(Clone, Copy, Debug)]
-enum Side {
-    Hub,
-    Bare,
-}
 
 const PER_SECOND: Number = Number {
     name: "per_second",
@@ -53,21 +48,27 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
     ];
     for (name, writers) in loads {
         let time = Duration::from_millis(bench.size.pick(3000, 1500, 200));
-        let rounds = bench.rounds(&[Side::Hub, Side::Bare], async |side: Side| match side {
-            Side::Hub => hub(bench, writers, time).await,
-            Side::Bare => bare(bench, writers, time).await,
+        let (other, goal) = match bench.beside {
+            Some(_) => (Some(Side::OtherHub), Goal::None),
+            None => (None, Goal::AtLeast(0.7)),
+        };
+        let sides = [Some(Side::Hub), other];
+        let rounds = bench.rounds(&sides, async |side: Option<Side>| match side {
+            Some(side) => hub(bench.program(side), writers, time).await,
+            None => bare(bench, writers, time).await,
         });
         let rounds = rounds.await?;
-        let row = |number, goal| Row::of(name, &rounds, 0, (1, "bare SQLite"), number, goal);
-        rows.push(row(PER_SECOND, Goal::AtLeast(0.7)));
+        let beside = other.map_or("bare SQLite", Side::name);
+        let row = |number, goal| Row::of(name, &rounds, 0, (1, beside), number, goal);
+        rows.push(row(PER_SECOND, goal));
         rows.extend([CPU, P50, P99].map(|number| row(number, Goal::None)));
     }
     Ok(rows)
 }
 
-async fn hub(bench: &Bench, writers: usize, time: Duration) -> Result<Sample> {
+async fn hub(program: &Path, writers: usize, time: Duration) -> Result<Sample> {
     let data = Data::new()?;
-    let server = Server::hub(&bench.hub, &data, Cores::Any, &[]).await?;
+    let server = Server::hub(program, &data, Cores::Any, &[]).await?;
     let writers = Writers::open(&server.target, writers, writers.min(CONNECTIONS_MAX)).await?;
     let writing = writers.start(Pace::OneByOne);
     tokio::time::sleep(time / 4).await;

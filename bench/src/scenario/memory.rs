@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::replay::fill;
 use super::steady::count;
-use super::{Bench, EACH, Side};
+use super::{Bench, Side, rows};
 use crate::error::Result;
 use crate::load::subscribers::{Stalled, Subscribers, from_now, from_start, request};
 use crate::load::writers::{Pace, Writers};
@@ -34,14 +34,15 @@ const SETTLE: Duration = Duration::from_millis(200);
 const LOOKS_MAX: u32 = 20;
 
 pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
-    let rounds = bench.rounds(&[Side::Hub, Side::Each], async |side: Side| sample(bench, side).await);
-    let rounds = rounds.await?;
-    let row = |number, goal| Row::of("memory", &rounds, 0, (1, EACH), number, goal);
-    Ok(vec![
-        row(IDLE, Goal::OwnAtMost(6.0)),
-        row(USED, Goal::OwnAtMost(6.0)),
-        row(STALLED, Goal::OwnAtMost(64.0)),
-    ])
+    // What is encoded when makes no difference here.
+    let sides: Vec<Side> = bench.sides().into_iter().filter(|side| *side != Side::Once).collect();
+    let rounds = bench.rounds(&sides, async |side: Side| sample(bench, side).await);
+    let numbers = [
+        (IDLE, Goal::OwnAtMost(6.0)),
+        (USED, Goal::OwnAtMost(6.0)),
+        (STALLED, Goal::OwnAtMost(64.0)),
+    ];
+    Ok(rows("memory", &rounds.await?, &sides, &numbers))
 }
 
 async fn sample(bench: &Bench, side: Side) -> Result<Sample> {
@@ -56,7 +57,7 @@ async fn sample(bench: &Bench, side: Side) -> Result<Sample> {
     let server = &started.server;
     let now = request(from_now(), Duration::ZERO);
     let meter = Meter::start(server.pid()?)?;
-    if side == Side::Hub {
+    if side.is_hub() {
         fill(&server.target, events).await?;
     }
     let writers = Writers::open(&server.target, 1, 1).await?;
@@ -73,7 +74,7 @@ async fn sample(bench: &Bench, side: Side) -> Result<Sample> {
 
     let started = side.start(bench, Cores::Any, &[], &["--preload", &kept]).await?;
     let server = &started.server;
-    if side == Side::Hub {
+    if side.is_hub() {
         fill(&server.target, events).await?;
     }
     let from_start = request(from_start(), Duration::ZERO);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::steady::count;
-use super::{Bench, EACH, ONCE};
+use super::{Bench, Side};
 use crate::clock;
 use crate::error::Result;
 use crate::load::connection::Target;
@@ -15,14 +15,13 @@ use crate::rounds::Sample;
 use crate::server::{Cores, Data, Server};
 use bellboard_proto::v1::subscribe_request::Start;
 
-#[derive(Clone, Copy, Debug)]
-enum Side {
-    /// The hub, whose window has nothing of it.
+/// Where a server has its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// In its store, and not in its window.
     Store,
-    /// The hub, whose window has all of it.
-    Window,
-    /// Raw tonic, from memory.
-    Raw(&'static str),
+    /// In memory.
+    Memory,
 }
 
 const REPLAY: Number = Number {
@@ -50,38 +49,48 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
     let server = Server::hub(&bench.hub, &stored, Cores::Any, WINDOW).await?;
     let (half, tail) = fill(&server.target, events).await?;
     server.terminate().await?;
-    let sides = [Side::Store, Side::Window, Side::Raw("each"), Side::Raw("once")];
-    let rounds = bench.rounds(&sides, async |side: Side| match side {
-        Side::Store => {
-            let server = Server::hub(&bench.hub, &stored, Cores::Any, WINDOW).await?;
+    let mut runs = vec![(Side::Hub, From::Store), (Side::Hub, From::Memory)];
+    runs.extend(match bench.beside {
+        Some(_) => [(Side::OtherHub, From::Store), (Side::OtherHub, From::Memory)],
+        None => [(Side::Each, From::Memory), (Side::Once, From::Memory)],
+    });
+    let rounds = bench.rounds(&runs, async |(side, from): (Side, From)| match (side.is_hub(), from) {
+        (true, From::Store) => {
+            let server = Server::hub(bench.program(side), &stored, Cores::Any, WINDOW).await?;
             let sample = sample(&server, &half, tail).await?;
             // Ended in order: the next one opens the same folder.
             server.terminate().await?;
             Ok(sample)
         }
-        Side::Window => {
-            let data = Data::new()?;
-            let server = Server::hub(&bench.hub, &data, Cores::Any, WINDOW).await?;
-            let (half, tail) = fill(&server.target, events).await?;
-            sample(&server, &half, tail).await
+        (true, From::Memory) => {
+            let started = side.start(bench, Cores::Any, WINDOW, &[]).await?;
+            let (half, tail) = fill(&started.server.target, events).await?;
+            sample(&started.server, &half, tail).await
         }
-        Side::Raw(encode) => {
+        (false, _) => {
             let all = events.to_string();
-            let server = Server::raw(Cores::Any, &["--encode", encode, "--preload", &all]).await?;
-            sample(&server, &(events / 2).to_string(), events).await
+            let started = side.start(bench, Cores::Any, &[], &["--preload", &all]).await?;
+            sample(&started.server, &(events / 2).to_string(), events).await
         }
     });
     let rounds = rounds.await?;
-    let mut rows = Vec::new();
+    let mut told = Vec::new();
     for (own, name) in [(0, "from the store"), (1, "from memory")] {
-        for (beside, other) in [(2, EACH), (3, ONCE)] {
-            let goal = if own == 0 { Goal::AtLeast(0.3) } else { Goal::None };
-            rows.push(Row::of(name, &rounds, own, (beside, other), REPLAY, goal));
-            let row = |number| Row::of(name, &rounds, own, (beside, other), number, Goal::None);
-            rows.extend([RESUME_1, RESUME_10].map(row));
+        for (at, (side, from)) in runs.iter().enumerate().skip(2) {
+            if side.is_hub() && *from != runs[own].1 {
+                continue;
+            }
+            let goal = if own == 0 && !side.is_hub() {
+                Goal::AtLeast(0.3)
+            } else {
+                Goal::None
+            };
+            let row = |number, goal| Row::of(name, &rounds, own, (at, side.name()), number, goal);
+            told.push(row(REPLAY, goal));
+            told.extend([RESUME_1, RESUME_10].map(|number| row(number, Goal::None)));
         }
     }
-    Ok(rows)
+    Ok(told)
 }
 
 /// Stores so many events, and gives a resume token in their middle and the tail.

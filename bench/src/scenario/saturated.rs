@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::steady::count;
-use super::{Bench, CPU, EACH, ONCE, Side};
+use super::{Bench, CPU, Side, rows};
 use crate::clock;
 use crate::error::Result;
 use crate::load::subscribers::{Subscribers, from_now, from_start, request};
@@ -28,16 +28,12 @@ const WINDOW: &[&str] = &["--window-bytes", "256MiB"];
 pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
     let events: u64 = bench.size.pick(20_000, 10_000, 200);
     let subscribers: usize = bench.size.pick(100, 100, 4);
-    let rounds = bench.rounds(&[Side::Hub, Side::Each, Side::Once], async |side: Side| {
+    let sides = bench.sides();
+    let rounds = bench.rounds(&sides, async |side: Side| {
         sample(bench, side, events, subscribers).await
     });
-    let rounds = rounds.await?;
-    let mut rows = Vec::new();
-    for (beside, other) in [(1, EACH), (2, ONCE)] {
-        let row = |number, goal| Row::of("saturated", &rounds, 0, (beside, other), number, goal);
-        rows.extend([row(PER_SECOND, Goal::AtLeast(1.8)), row(CPU, Goal::None)]);
-    }
-    Ok(rows)
+    let numbers = [(PER_SECOND, Goal::AtLeast(1.8)), (CPU, Goal::None)];
+    Ok(rows("saturated", &rounds.await?, &sides, &numbers))
 }
 
 async fn sample(bench: &Bench, side: Side, events: u64, subscribers: usize) -> Result<Sample> {
@@ -45,7 +41,7 @@ async fn sample(bench: &Bench, side: Side, events: u64, subscribers: usize) -> R
     let raw = ["--produce", &produce, "--subscribers", &listening];
     let started = side.start(bench, Cores::First, WINDOW, &raw).await?;
     let server = &started.server;
-    let (until, start) = if side == Side::Hub {
+    let (until, start) = if side.is_hub() {
         let writers = Writers::open(&server.target, 1, 1).await?;
         let written = writers.start(Pace::Batches { events, size: 250 }).finish().await?;
         (written.tail, from_start())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::steady::count;
-use super::{Bench, EACH, ONCE, Side};
+use super::{Bench, Side, rows};
 use crate::clock;
 use crate::error::Result;
 use crate::load::connection::Target;
@@ -30,19 +30,20 @@ const CPU: Number = Number {
 const MISSED: u64 = 100;
 
 pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+    let mut told = Vec::new();
+    let sides = bench.sides();
     let connections = bench.size.pick(50, 50, 2);
     let loads = [
         ("storm of 1,000", bench.size.pick(1000, 1000, 4)),
         ("storm of 5,000", bench.size.pick(5000, 2000, 8)),
     ];
     for (name, subscribers) in loads {
-        let rounds = bench.rounds(&[Side::Hub, Side::Each, Side::Once], async |side: Side| {
+        let rounds = bench.rounds(&sides, async |side: Side| {
             let kept = MISSED.to_string();
             let started = side.start(bench, Cores::Any, &[], &["--preload", &kept]).await?;
             let server = &started.server;
             let (token, tail) = match side {
-                Side::Hub => missed(&server.target).await?,
+                Side::Hub | Side::OtherHub => missed(&server.target).await?,
                 Side::Each | Side::Once => ("0".to_owned(), MISSED),
             };
             let request = request(Start::ResumeToken(token), Duration::ZERO);
@@ -54,13 +55,10 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
                 .with("time", readers.reached().saturating_sub(began).as_secs_f64())
                 .with("cpu", usage.server_s / count(readers.delivered().events)))
         });
-        let rounds = rounds.await?;
-        for (beside, other) in [(1, EACH), (2, ONCE)] {
-            let row = |number, goal| Row::of(name, &rounds, 0, (beside, other), number, goal);
-            rows.extend([row(TIME, Goal::AtMost(1.5)), row(CPU, Goal::None)]);
-        }
+        let numbers = [(TIME, Goal::AtMost(1.5)), (CPU, Goal::None)];
+        told.extend(rows(name, &rounds.await?, &sides, &numbers));
     }
-    Ok(rows)
+    Ok(told)
 }
 
 /// A place that [`MISSED`] events follow, and the tail.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::steady::{self, Load};
-use super::{Bench, EACH, ONCE, P50, P99, Side};
+use super::{Bench, P50, P99, Side, rows};
 use crate::error::Result;
 use crate::report::{Goal, Number, Row};
 use crate::server::Cores;
@@ -30,16 +30,16 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
         stalled: 0,
         window: Duration::from_millis(bench.size.pick(4000, 2000, 200)),
     };
-    let rounds = bench.rounds(&[Side::Hub, Side::Each, Side::Once], async |side: Side| {
+    let sides = bench.sides();
+    let rounds = bench.rounds(&sides, async |side: Side| {
         let started = side.start(bench, Cores::Any, &[], &[]).await?;
         steady::run(&started.server, load).await
     });
-    let rounds = rounds.await?;
-    let mut rows = Vec::new();
-    for (beside, other) in [(1, EACH), (2, ONCE)] {
-        let row = |number, goal| Row::of("whole hub", &rounds, 0, (beside, other), number, goal);
-        rows.push(row(PER_CPU, Goal::AtLeast(0.9)));
-        rows.extend([P50, P99, BATCH].map(|number| row(number, Goal::None)));
-    }
-    Ok(rows)
+    let numbers = [
+        (PER_CPU, Goal::AtLeast(0.9)),
+        (P50, Goal::None),
+        (P99, Goal::None),
+        (BATCH, Goal::None),
+    ];
+    Ok(rows("whole hub", &rounds.await?, &sides, &numbers))
 }

@@ -267,3 +267,8 @@ pub const HEAD_BYTES_MAX: u32 = 16 * 1024;
 pub const HEAD_LINES_MAX: usize = 100;
 /// Most bytes of an HTTP/1.1 connection that are read ahead, its request's head included.
 pub const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes of one connection that wait for others to leave with: what a few hundred streams have to say of one event.
+pub const CORK_BYTES_MAX: usize = 64 * 1024;
+/// Bytes from which a write passes by where nothing waits before it: a whole HTTP/2 frame gains nothing by being gathered.
+pub const CORK_PASSES_BYTES: usize = 16 * 1024;

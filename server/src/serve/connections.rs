@@ -28,6 +28,7 @@ use tower::Service;
 use tracing::{debug, warn};
 
 use super::calls::{Calls, Connection};
+use super::cork::corked;
 use super::peers::Peers;
 use super::socket::{Seen, Socket};
 use super::timer::Timer;
@@ -174,15 +175,15 @@ async fn speak<IO>(
 {
     let seen = Seen::new(speech.clock.clone());
     let itself = Connection::new(speech.clock.clone());
-    let socket = TokioIo::new(Socket::new(stream, seen.clone()));
+    let (socket, turns) = corked(Socket::new(stream, seen.clone()));
     let service = TowerToHyperService::new(Calls::new(service, itself.clone()));
     let builder = builder(speech);
-    let mut connection = pin!(builder.serve_connection(socket, service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut unwell = pin!(unwell(&seen, &itself, speech));
     let mut going = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = turns.take(connection.as_mut()) => {
                 if let Err(error) = ended {
                     debug!(%error, %address, "a connection broke");
                 }

@@ -1,4 +1,5 @@
 mod connections;
+mod corked;
 
 use std::future::Future;
 use std::pin::pin;
