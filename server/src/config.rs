@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use bellboard_core::retention::Retention;
 use clap::{ArgMatches, FromArgMatches};
 
 use crate::serve::settings::{Settings, TlsFiles};
@@ -176,6 +177,10 @@ pub fn resolve(flags: &ServeFlags, environment: Environment<'_>) -> Result<Confi
         synchronous: layers.one(&setting::SYNCHRONOUS, "full or relaxed", value::synchronous)?,
         window_bytes: layers.one(&setting::WINDOW_BYTES, "a size from 1MiB to 64GiB", value::window)?,
         replay_events: layers.one(&setting::REPLAY_LIMIT, "a number of events", value::number)?,
+        retention: Retention {
+            age: layers.optional(&setting::RETAIN_AGE, "a time from 1s to 36500d", value::retain_age)?,
+            bytes: layers.optional(&setting::RETAIN_BYTES, "a size of 1MiB or more", value::retain_bytes)?,
+        },
         heartbeat: layers.one(&setting::HEARTBEAT, "a time from 1s to 60s", value::heartbeat)?,
         max_stream_age: layers.one(
             &setting::MAX_STREAM_AGE,

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bellboard_core::clock::Clock;
 use bellboard_core::hub::Hub;
+use bellboard_core::retention::{self, Retention};
 use bellboard_core::store;
 use bellboard_core::subscription::registry::Nodes;
 use tokio::net::TcpListener;
@@ -150,7 +151,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     } else {
         Nodes::One
     };
-    let (hub, committer) = Hub::open(store.clone(), encode, clock.clone(), settings.window_bytes, nodes).await?;
+    let (window, retention) = (settings.window_bytes, settings.retention);
+    let (hub, committer) = Hub::open(store.clone(), encode, clock.clone(), window, nodes, retention).await?;
     let state = wire::State {
         hub: hub.clone(),
         replay_events: settings.replay_events,
@@ -173,6 +175,9 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     background.spawn("keys", keys.refresh(api_keys));
     background.spawn("resume-keys", refresh_resume_keys(hub.clone()));
     background.spawn("relay", relay::local::run(hub.clone()));
+    if retention != Retention::default() {
+        background.spawn("retention", retention::run(hub.clone()));
+    }
     background.spawn("snapshots", hub.snapshots().clone().sweep());
     let draining = watch::Sender::new(false);
     let listener = Listener {

@@ -17,6 +17,7 @@ mod migration;
 
 mod transaction;
 mod write;
+mod trim;
 mod writers;
 mod rows;
 
@@ -30,6 +31,7 @@ mod stood;
 mod wanted;
 mod read;
 mod count;
+mod missing;
 mod snapshot;
 
 mod clients;

@@ -2303,7 +2303,8 @@ pub enum ErrorReason {
     /// More matching events lie behind the resume token than the replay limit, and `on_gap` is FAIL. OUT_OF_RANGE. Retry:
     /// from a snapshot.
     TooFarBehind = 24,
-    /// The events asked for were trimmed, and `on_gap` is FAIL. OUT_OF_RANGE. Retry: from a snapshot.
+    /// The events asked for were trimmed: for a stream, when `on_gap` is FAIL; for a listing, between two of its pages. The metadata
+    /// `oldest` is the smallest offset still kept. OUT_OF_RANGE. Retry: from a snapshot, or the listing from its beginning.
     HistoryGone = 25,
     /// The disk of the log is full; reading and live streams go on. RESOURCE_EXHAUSTED with `RetryInfo`. Retry: with
     /// back-off.
@@ -8396,6 +8397,10 @@ pub struct ListEventsResponse {
     /// The raw vendor bytes of those of the events that have some, when asked for.
     #[prost(message, repeated, tag = "4")]
     pub raws: ::prost::alloc::vec::Vec<EventRaw>,
+    /// The smallest offset still kept: a descending listing ends there, and an ascending one begins there. What lay before it was
+    /// trimmed and will not come.
+    #[prost(uint64, tag = "5")]
+    pub oldest: u64,
 }
 impl ::prost::Name for ListEventsResponse {
     const NAME: &'static str = "ListEventsResponse";
@@ -9334,7 +9339,7 @@ pub mod session_events_service_client {
             self.inner.streaming(req, path, codec).await
         }
         /// Lists stored events in pages, forwards or backwards, and gives a resume token from which to follow them live. Errors:
-        /// PAGE_TOKEN_INVALID, INVALID_FIELD.
+        /// PAGE_TOKEN_INVALID, INVALID_FIELD, HISTORY_GONE where something of an ascending listing was trimmed between two pages.
         pub async fn list_events(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEventsRequest>,
@@ -9963,7 +9968,7 @@ impl ::prost::Name for SubscriptionUpdated {
         "/bellboard.v1.SubscriptionUpdated".into()
     }
 }
-/// All that was stored is delivered. Comes once after the start, after each `fell_behind` and after each snapshot.
+/// All that was stored is delivered. Comes once after the start, after each `fell_behind`, each `gap` and each snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CaughtUp {
     /// The tail that was reached.
@@ -10006,7 +10011,7 @@ pub struct Gap {
     /// The first offset not accounted for.
     #[prost(uint64, tag = "2")]
     pub until: u64,
-    /// The sessions that lack events. Empty: not known which.
+    /// The sessions that lack events that the interests match; at most 1,000. Empty: not known which.
     #[prost(message, repeated, tag = "3")]
     pub sessions: ::prost::alloc::vec::Vec<SessionGap>,
     /// Why.
@@ -10029,7 +10034,8 @@ pub struct SessionGap {
     /// The session.
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
-    /// The first missing index.
+    /// The first index that may be missing. 0 where the hub does not know any more which came before the gap: then what the client
+    /// holds below `until_index` is right, and the rest of it is missing.
     #[prost(uint64, tag = "2")]
     pub from_index: u64,
     /// The first index that is not missing.
@@ -10087,17 +10093,20 @@ impl ::prost::Name for CredentialExpiring {
         "/bellboard.v1.CredentialExpiring".into()
     }
 }
-/// What to do when a resume token's events are not all to be had.
+/// What to do when a resume token's events are not all to be had, because retention trimmed some that the interests match or because
+/// more follow than the replay limit; and when retention passes a stream that is too slow. Events of others that were trimmed are
+/// nobody's gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OnGap {
     /// The same as snapshot.
     Unspecified = 0,
-    /// Reset with a snapshot.
+    /// Reset with a snapshot, also in mid-stream.
     Snapshot = 1,
-    /// Announce the gap and go on with all that is kept.
+    /// Announce the gap and go on with all that is kept. A resume token from so long ago that it cannot be shown to be of this log (more
+    /// than 4,194,304 events were trimmed since) is reset all the same.
     Continue = 2,
-    /// Fail with OUT_OF_RANGE.
+    /// Fail with OUT_OF_RANGE, also in mid-stream.
     Fail = 3,
 }
 impl OnGap {
@@ -10173,7 +10182,8 @@ pub enum ResetReason {
     HistoryChanged = 2,
     /// The log does not reach that place.
     ResumeTokenAhead = 3,
-    /// Events after that place were trimmed, or the key that made the resume token was removed.
+    /// Events after that place that the interests match were trimmed, or it is so old that nobody can show any more that it is of this
+    /// log, or the key that made the resume token was removed.
     ResumeTokenTooOld = 4,
     /// More matching events than the replay limit follow.
     TooFarBehind = 5,
@@ -10261,7 +10271,7 @@ impl SnapshotReason {
 pub enum GapReason {
     /// Not told.
     Unspecified = 0,
-    /// They were trimmed.
+    /// They are older, or more, than the hub keeps.
     Trimmed = 1,
     /// They cannot be read.
     Unreadable = 2,

@@ -7,6 +7,7 @@
 pub mod committer;
 mod decide;
 mod kept;
+mod trim;
 mod wanted;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::event::{Draft, ItemKey, SessionRef};
 use crate::id::{EventId, SessionId, WriterId};
 use crate::limits;
 use crate::log::Log;
+use crate::offset::Offset;
+use crate::retention::Retention;
 use crate::store::{self, Stored};
 use crate::window::deltas::Channel;
 use bytes::Bytes;
@@ -177,9 +180,19 @@ impl From<store::Error> for Error {
             store::Error::Constraint(_)
             | store::Error::CommitUnknown
             | store::Error::Unavailable(_)
+            | store::Error::Trimmed(_)
             | store::Error::Corrupt(_) => Error::Unavailable,
         }
     }
+}
+
+/// What one piece of a trim did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Smallest offset still kept.
+    pub oldest: Offset,
+    /// Whether there may be more to trim.
+    pub more: bool,
 }
 
 /// The answer to a call that was queued.
@@ -213,6 +226,11 @@ enum Job {
     },
     Compare {
         log: Arc<Log>,
+    },
+    Trim {
+        log: Arc<Log>,
+        retention: Retention,
+        reply: oneshot::Sender<Result<Trimmed, Error>>,
     },
 }
 
@@ -326,6 +344,16 @@ impl Appender {
     /// [`Error::Stopped`] when the hub stops.
     pub async fn compare(&self, log: Arc<Log>) -> Result<(), Error> {
         self.submit(Job::Compare { log }, 0).await
+    }
+
+    /// Trims one piece of a log, of at most [`limits::TRIM_EVENTS_MAX`] events.
+    ///
+    /// # Errors
+    /// When the store cannot be used, or the hub stops.
+    pub async fn trim(&self, log: Arc<Log>, retention: Retention) -> Result<Trimmed, Error> {
+        let (reply, pending) = oneshot::channel();
+        self.submit(Job::Trim { log, retention, reply }, 0).await?;
+        pending.await.unwrap_or(Err(Error::Stopped))
     }
 
     async fn submit(&self, job: Job, bytes: usize) -> Result<(), Error> {

@@ -300,7 +300,24 @@ pub struct Placement<'a> {
     pub life: Life,
 }
 
-/// Turns drafts into an event's stored bytes. The wire brings it; the core does not know protobuf.
+/// What stored bytes say of their session: what the fold took from the draft, once more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The session.
+    pub session: SessionId,
+    /// Its parent, once this event is folded.
+    pub parent: Option<SessionId>,
+    /// The life that the event belongs to.
+    pub life: Life,
+    /// When it was stored.
+    pub recorded: Time,
+    /// The key that it brings its session.
+    pub opens: Option<SessionKey>,
+    /// What it says of its session.
+    pub session_step: SessionStep,
+}
+
+/// Turns drafts into an event's stored bytes, and says what they mean. The wire brings it; the core does not know protobuf.
 pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
     /// The stored bytes: all of the event but its link.
     fn event(&self, placement: &Placement<'_>, body: &Bytes) -> Bytes;
@@ -316,6 +333,12 @@ pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
 
     /// The message that is sent for a page of a snapshot as of this offset.
     fn snapshot_page(&self, sessions: Vec<SnapshotEntry>, offset: Offset) -> Bytes;
+
+    /// When an event was stored, out of its bytes with or without the link; none where they cannot be read.
+    fn recorded(&self, bytes: &Bytes) -> Option<Time>;
+
+    /// What stored bytes say of their session; none where they cannot be read.
+    fn told(&self, stored: &Bytes) -> Option<Told>;
 
     /// The message that is sent for a fragment: its body with the session's id.
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes;

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! next < tail, nothing due before the tail --> (Skip: next = tail)
+//! next < tail, before what is kept         --> Gone
 //! next < tail, inside the window           --> Read from the window
 //! next < tail, before the window, live     --> FellBehind, then as below
 //! next < tail, before the window           --> Read from the store
@@ -24,6 +25,8 @@ use crate::offset::Offset;
 pub struct View {
     /// How far the log reaches, and what of it is due to this subscriber.
     pub reach: Reach,
+    /// Smallest offset that is given out: what lies before it is trimmed, or too old.
+    pub oldest: Offset,
     /// The oldest offset in the window.
     pub window_start: Offset,
 }
@@ -49,6 +52,9 @@ pub enum Step {
         /// The tail.
         until: Offset,
     },
+    /// What lies before this offset is no longer kept: find out whether any of it was wanted. Go on there by [`Handoff::has_read`]
+    /// where none was, and by [`Handoff::has_lost`] where some was.
+    Gone(Offset),
     /// Tell that the subscriber has everything before this offset.
     CaughtUp(Offset),
     /// Tell that the subscriber was too slow for the window, by so many events.
@@ -136,7 +142,11 @@ impl Handoff {
             self.link = link;
         }
         if self.next < tail {
-            return self.read(view);
+            return if self.next < view.oldest {
+                Step::Gone(view.oldest.min(tail))
+            } else {
+                self.read(view)
+            };
         }
         if self.phase == Phase::Replay {
             self.phase = Phase::Live;
@@ -176,6 +186,14 @@ impl Handoff {
         assert!(until >= self.next, "read went backwards: {} after {}", until, self.next);
         self.next = until;
         self.link = link;
+    }
+
+    /// Wanted events before `until` will not come, and the subscriber is about to be told so. With them it may have missed where a text
+    /// began or ended.
+    pub fn has_lost(&mut self, until: Offset, link: Link) {
+        self.has_read(until, link);
+        self.phase = Phase::Replay;
+        self.lose_texts();
     }
 
     /// The texts so far were given, as they were before this fragment.

@@ -20,6 +20,7 @@ use crate::limits;
 use crate::log::Log;
 use crate::offset::{Epoch, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
+use crate::retention::Retention;
 use crate::store::{self, LogRow, Read, Store};
 use crate::subscription::clients::Clients;
 use crate::subscription::frame::ClosingReason;
@@ -52,6 +53,7 @@ pub struct Hub {
     registry: Arc<Registry>,
     snapshots: Arc<Snapshots>,
     clients: Arc<Clients>,
+    retention: Retention,
     /// Logs by tenant. Held for one look or one insertion, never over an await: opening a log may wait for the store's writer, and
     /// other tenants do not.
     logs: Mutex<HashMap<TenantId, Arc<Log>>>,
@@ -72,6 +74,7 @@ impl Hub {
         clock: Arc<dyn Clock>,
         window_bytes: usize,
         nodes: Nodes,
+        retention: Retention,
     ) -> Result<(Arc<Hub>, Committer), store::Error> {
         let keyring = load_keyring(&*store, clock.now()).await?;
         let clients = Clients::new(store.newest_incarnation().await?);
@@ -87,6 +90,7 @@ impl Hub {
             nodes,
             registry: Registry::new(nodes),
             clients,
+            retention,
             logs: Mutex::default(),
             keyring: RwLock::new(Arc::new(keyring)),
             draining: watch::Sender::new(None),
@@ -102,9 +106,17 @@ impl Hub {
         if let Some(log) = self.logs().get(tenant) {
             return Ok(log.clone());
         }
-        let row = self.store.open_log(tenant).await?;
-        let log = Arc::new(Log::new(row, self.store.clone(), self.budget.clone()));
-        self.recover(&log).await?;
+        let log = loop {
+            let row = self.store.open_log(tenant).await?;
+            let (store, encode) = (self.store.clone(), self.encode.clone());
+            let log = Arc::new(Log::new(row, store, encode, self.budget.clone(), self.retention));
+            match self.recover(&log).await {
+                Ok(()) => break log,
+                // Another process trimmed it in between.
+                Err(store::Error::Trimmed(_)) => {}
+                Err(error) => return Err(error),
+            }
+        };
         // Who came first meanwhile has a log that others hold already: there is never a second one.
         Ok(self.logs().entry(tenant.clone()).or_insert(log).clone())
     }
@@ -152,6 +164,12 @@ impl Hub {
     #[must_use]
     pub const fn appender(&self) -> &Appender {
         &self.appender
+    }
+
+    /// How much of each log is kept.
+    #[must_use]
+    pub const fn retention(&self) -> Retention {
+        self.retention
     }
 
     /// Where logs last.

@@ -256,6 +256,12 @@ impl Interests {
     }
 }
 
+impl From<Interest> for Interests {
+    fn from(interest: Interest) -> Interests {
+        Interests(Box::new([interest.canonical()]))
+    }
+}
+
 impl<'a> IntoIterator for &'a Interests {
     type Item = &'a Interest;
     type IntoIter = std::slice::Iter<'a, Interest>;

@@ -16,6 +16,7 @@ pub mod session;
 pub mod interest;
 pub mod store;
 pub mod verify;
+pub mod retention;
 pub mod appender;
 pub mod log;
 pub mod window;

@@ -272,3 +272,23 @@ pub const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub const CORK_BYTES_MAX: usize = 64 * 1024;
 /// Bytes from which a write passes by where nothing waits before it: a whole HTTP/2 frame gains nothing by being gathered.
 pub const CORK_PASSES_BYTES: usize = 16 * 1024;
+/// Most events, and bytes of them, that one piece of a trim takes away: an append that comes meanwhile waits for one piece.
+pub const TRIM_EVENTS_MAX: usize = 512;
+/// See [`TRIM_EVENTS_MAX`].
+pub const TRIM_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How many trimmed events keep their links, per log, at eight bytes each: 32 MiB. A resume token from before them cannot be shown to
+/// belong to this log any more.
+pub const TRIMMED_LINKS_MAX: u64 = 4 * 1024 * 1024;
+
+/// How often logs are looked through for what is to be trimmed. What is too old is given out no more in any case.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// From how much more than the time that went by the wall clock counts as having leapt.
+pub const LEAP_MIN: Duration = Duration::from_secs(60);
+
+/// How long a wall clock that leapt must stay where it is before what it calls too old is trimmed: time to set it right.
+pub const LEAP_GRACE: Duration = Duration::from_secs(600);
+
+/// Most sessions that a `gap` names. Beyond it the frame says that it is not known which they are.
+pub const GAP_SESSIONS_MAX: usize = 1000;

@@ -3,15 +3,18 @@
 //! Believe this: what is announced here is already durable. *Readable first, announced second*: the window, then the open items,
 //! then the tail.
 
+mod age;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::event::Event;
+use crate::event::{Encode, Event};
 use crate::handoff::View;
 use crate::interest::Interests;
 use crate::interest::index::{Due, InterestIndex, Seat, SeatId};
 use crate::link::Link;
 use crate::offset::Offset;
+use crate::retention::Retention;
 use crate::store::{LogRow, Store};
 use crate::window::deltas::{Delta, DeltaWindow, Dropped};
 use crate::window::{Budget, Window};
@@ -32,6 +35,10 @@ pub struct Counters {
 pub struct Log {
     row: LogRow,
     store: Arc<dyn Store>,
+    /// Tells when an event was stored.
+    encode: Arc<dyn Encode>,
+    retention: Retention,
+    kept: age::Kept,
     /// Each lock is held for the length of one method, never over an await. Order where several are taken: window, deltas, index.
     window: Arc<Mutex<Window>>,
     budget: Arc<Budget>,
@@ -41,21 +48,31 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log of this row, with an empty window at its tail.
+    /// The log of this row, with an empty window at its tail. What `retention` calls too old it does not give out.
     #[must_use]
-    pub fn new(row: LogRow, store: Arc<dyn Store>, budget: Arc<Budget>) -> Log {
+    pub fn new(
+        row: LogRow,
+        store: Arc<dyn Store>,
+        encode: Arc<dyn Encode>,
+        budget: Arc<Budget>,
+        retention: Retention,
+    ) -> Log {
         Log {
             window: budget.window(row.tail, row.link),
             budget,
             deltas: Mutex::default(),
             index: Mutex::new(InterestIndex::new(row.tail, row.link)),
             counters: Counters::default(),
+            kept: age::Kept::from(row.oldest),
             row,
             store,
+            encode,
+            retention,
         }
     }
 
-    /// Its identity: number, tenant, epoch and link key. Tail and link are those at the time it was opened; see [`Log::tail`].
+    /// Its identity: number, tenant, epoch and link key. All else is as it was when the log was opened; see [`Log::tail`] and
+    /// [`Log::oldest`].
     #[must_use]
     pub const fn row(&self) -> &LogRow {
         &self.row
@@ -116,6 +133,13 @@ impl Log {
         lock(&self.index).publish_unseen(tail, link);
     }
 
+    /// Takes notice that everything before `oldest` was trimmed, by this process or another.
+    pub fn trimmed(&self, oldest: Offset) {
+        if self.kept.trimmed(oldest) {
+            lock(&self.window).trim(oldest);
+        }
+    }
+
     /// Takes a fragment and wakes who may receive it.
     ///
     /// # Errors
@@ -150,6 +174,7 @@ impl Log {
         // Looked at after the tail: a window that moved on meanwhile only sends the reader to the store.
         View {
             reach,
+            oldest: self.oldest(),
             window_start: lock(&self.window).start(),
         }
     }

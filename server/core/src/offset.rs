@@ -87,6 +87,12 @@ impl Time {
             .map(Time)
     }
 
+    /// This time moved back.
+    #[must_use]
+    pub fn minus(self, by: std::time::Duration) -> Time {
+        Time(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// This time moved forward.
     #[must_use]
     pub fn plus(self, by: std::time::Duration) -> Time {

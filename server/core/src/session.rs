@@ -2,11 +2,12 @@
 //!
 //! Believe this: the row is a fold of the log. It is written in the transaction that stores the event, and nothing else writes it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::event::{Routing, SessionRef, SessionStep};
+use crate::event::{Family, Routing, SessionRef, SessionStep};
 use crate::id::SessionId;
 use crate::limits;
 use crate::offset::{Index, Offset, SessionNumber, Time};
@@ -158,6 +159,44 @@ pub enum Lifecycle {
     Closed,
 }
 
+/// What of a session is no longer kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Its smallest index that is kept; 0 while nothing is trimmed.
+    pub until: Index,
+    /// Per family of which events were trimmed, the offset behind the newest of them; sorted by family.
+    pub families: Vec<(Family, Offset)>,
+}
+
+impl Trimmed {
+    /// The offset behind the newest event of it that was trimmed; 0 while nothing is.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.families
+            .iter()
+            .map(|(_, offset)| *offset)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Whether an event of a family that is `wanted` was trimmed at `from` or behind it.
+    pub fn lacks(&self, from: Offset, wanted: impl Fn(Family) -> bool) -> bool {
+        self.families
+            .iter()
+            .any(|(family, offset)| *offset > from && wanted(*family))
+    }
+
+    /// One more event goes, the next one in the session's order.
+    pub(crate) fn take(&mut self, index: Index, family: Option<Family>, offset: Offset) {
+        self.until = Index(index.0 + 1);
+        let Some(family) = family else { return };
+        match self.families.binary_search_by_key(&family, |(family, _)| *family) {
+            Ok(at) => self.families[at].1 = offset.next(),
+            Err(at) => self.families.insert(at, (family, offset.next())),
+        }
+    }
+}
+
 /// One session, as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -192,6 +231,8 @@ pub struct Session {
     pub updated: Time,
     /// When it was closed, while it is.
     pub closed: Option<Time>,
+    /// What of it is no longer kept.
+    pub trimmed: Trimmed,
 }
 
 impl Session {
@@ -219,6 +260,7 @@ impl Session {
             created: now,
             updated: now,
             closed: None,
+            trimmed: Trimmed::default(),
         }
     }
 
@@ -284,8 +326,30 @@ impl Session {
         merged
     }
 
+    /// Takes from an event what it says before its step: a later life that it belongs to, and the key that the session lacked. Gives the
+    /// step that is left: a life that the event itself is of is not begun twice.
+    pub(crate) fn meet<'a>(
+        &mut self,
+        life: Option<Life>,
+        key: Option<&SessionKey>,
+        step: &'a SessionStep,
+    ) -> Cow<'a, SessionStep> {
+        if self.key.is_none() {
+            self.key = key.cloned();
+        }
+        let Some(life) = life.filter(|life| *life > self.life) else {
+            return Cow::Borrowed(step);
+        };
+        self.live_again(life);
+        if *step == SessionStep::Renewed(None) {
+            Cow::Owned(SessionStep::Renewed(Some(life)))
+        } else {
+            Cow::Borrowed(step)
+        }
+    }
+
     /// Begins another life, which opens it where it was closed.
-    pub(crate) const fn live_again(&mut self, life: Life) {
+    const fn live_again(&mut self, life: Life) {
         self.life = life;
         self.lifecycle = Lifecycle::Live;
         self.closed = None;

@@ -30,9 +30,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::client::{ClientKey, Incarnation};
-use crate::event::{DedupeKey, Event, ItemKey, ItemStep, Kind, Raw, Routing};
+use crate::event::{DedupeKey, Event, Family, ItemKey, ItemStep, Kind, Raw, Routing};
 use crate::id::{SessionId, TenantId, WriterId};
-use crate::interest::Interests;
+use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::link::{Link, LinkKey};
 use crate::offset::{Epoch, Index, LogKey, Offset, SessionNumber, Time};
 use crate::resume_token::ResumeKey;
@@ -57,6 +57,9 @@ pub enum Error {
     /// What is stored cannot be understood: the log is damaged, or was written by a newer version.
     #[error("what is stored cannot be read: {0}")]
     Corrupt(Arc<str>),
+    /// What was asked for was trimmed. The log begins at this offset now.
+    #[error("what was asked for is no longer kept; the log begins at {0}")]
+    Trimmed(Offset),
 }
 
 /// A log's row.
@@ -85,6 +88,20 @@ pub struct LogRow {
     pub fence: u64,
     /// How many sessions were ever opened.
     pub sessions: u32,
+    /// The time of the event at `oldest`, or an earlier one where that is not known. Not used while nothing is kept.
+    pub oldest_recorded: Time,
+    /// Bytes of all events that are kept, as [`EventRow::bytes`] counts them.
+    pub bytes: u64,
+}
+
+impl LogRow {
+    /// Counts an event that is kept from now on, stored at this time. To be called before `oldest` could pass it.
+    pub fn keep(&mut self, event: &EventRow, recorded: Time) {
+        self.bytes += event.bytes();
+        if event.offset == self.oldest {
+            self.oldest_recorded = recorded;
+        }
+    }
 }
 
 /// A writer's row.
@@ -125,6 +142,59 @@ pub struct EventRow {
     pub raw: Option<Raw>,
 }
 
+impl EventRow {
+    /// What it counts against `Retention::bytes`: its stored bytes and the vendor's beside them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let raw = self.raw.as_ref();
+        (self.stored.len() + raw.map_or(0, |raw| raw.content.len() + raw.media_type.len())) as u64
+    }
+}
+
+/// An event as the log keeps it: what a trim takes away, and what is folded again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// Its session.
+    pub session: SessionNumber,
+    /// Its place in its session.
+    pub index: Index,
+    /// The payload's kind.
+    pub kind: Kind,
+    /// Who appended it, and as which of its appends.
+    pub writer: Option<(WriterId, u64)>,
+    /// The chain after it.
+    pub link: Link,
+    /// The stored bytes.
+    pub stored: Bytes,
+    /// Its [`EventRow::bytes`].
+    pub bytes: u64,
+}
+
+/// A prefix of a log that goes, with what stays of it.
+#[derive(Clone, Debug)]
+pub struct Trim {
+    /// The log as it is then: its events from its present `oldest` to before this one's go.
+    pub log: LogRow,
+    /// The links before the events that go, in offset order.
+    pub links: Vec<Link>,
+    /// Sessions of which events go, and those that such an event moved, as they were at the new oldest offset: what they are folded from
+    /// later.
+    pub bases: Vec<Session>,
+}
+
+/// Events of a session that interests want and that will not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The session.
+    pub session: SessionId,
+    /// The first index that may be missing: 0 where it is not known, because events before it were trimmed as well.
+    pub from: Index,
+    /// The first index that is not missing.
+    pub until: Index,
+}
+
 /// Where an event was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -139,7 +209,7 @@ pub struct Stored {
 pub struct Changes {
     /// New events, in offset order.
     pub events: Vec<EventRow>,
-    /// New and changed sessions.
+    /// New and changed sessions. What of them is trimmed stays as it is stored: only [`Transaction::trim`] moves it.
     pub sessions: Vec<Session>,
     /// New and changed writers.
     pub writers: Vec<WriterRow>,
@@ -227,6 +297,8 @@ pub struct SnapshotLimits {
     pub bytes: usize,
     /// Bytes of all rows, as [`Session::bytes`] reckons them. At least one row comes.
     pub row_bytes: usize,
+    /// No item lies below it: what is older is not given out any more.
+    pub oldest: Offset,
 }
 
 /// All that interests see at one offset.
@@ -273,12 +345,37 @@ pub trait Transaction: Send {
     /// The sessions below these, at any depth, at most `most` of them, in any order.
     async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error>;
 
-    /// Writes rows and the log's row, whose `tail`, `link`, `recorded`, `fence` and `sessions` are taken from `log`.
+    /// Writes rows and the log's row, whose `tail`, `link`, `recorded`, `fence`, `sessions`, `oldest_recorded` and `bytes` are taken
+    /// from `log`.
     ///
     /// # Errors
     /// [`Error::Constraint`] when an offset is not the next one, `tail` does not follow from the events, or a session's id, a native
     /// key or a session's dedupe key is taken. Then the transaction can only be dropped.
     async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error>;
+
+    /// Events of `[from, tail)` that are kept, oldest first, up to these limits; the first one is returned however large. `from` is
+    /// not below the log's `oldest`.
+    async fn events(
+        &mut self,
+        log: &LogRow,
+        from: Offset,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredEvent>, Error>;
+
+    /// The bases of these sessions, in any order; those that have none are left out.
+    async fn bases(&mut self, log: LogKey, sessions: &[SessionNumber]) -> Result<Vec<Session>, Error>;
+
+    /// The bases of all sessions that lie below these in their bases, at any depth, at most `most` of them, in any order.
+    async fn bases_below(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error>;
+
+    /// Takes a prefix of a log away, and keeps what [`Trim`] says of it: the log's row with its `oldest`, `base`, `oldest_recorded`
+    /// and `bytes`; the links of the newest `links_max` events that were ever trimmed, or a few more, and where sessions stood that were
+    /// moved among them; the bases, and in the row of each of their sessions what of it is trimmed. Dedupe keys stay, so that what was stored once is never stored again.
+    ///
+    /// # Errors
+    /// [`Error::Constraint`] when the new oldest offset is not as many links beyond the present one, or lies beyond the tail.
+    async fn trim(&mut self, trim: Trim, links_max: u64) -> Result<(), Error>;
 
     /// Makes all of it durable and visible at once.
     ///
@@ -297,6 +394,9 @@ pub trait Store: Evidence + Debug + 'static {
     async fn begin(&self) -> Result<Box<dyn Transaction>, Error>;
 
     /// Wanted events of `[from, until)`, in offset order, up to its limits. `until` is not beyond a tail that was announced.
+    ///
+    /// # Errors
+    /// [`Error::Trimmed`] when something of what was looked at was trimmed, be it while it was read: nothing is ever left out silently.
     async fn read(&self, read: Read<'_>) -> Result<Page, Error>;
 
     /// The same, newest first: `events` in falling order, and `until` is the offset down to which was looked (its link is the one
@@ -309,8 +409,24 @@ pub trait Store: Evidence + Debug + 'static {
     /// [`Error::Corrupt`] when there is no such log.
     async fn renew_epoch(&self, log: LogKey, epoch: Epoch, fence: u64) -> Result<(), Error>;
 
-    /// The link before an offset of `[oldest, tail]`.
+    /// The link before an offset of `[oldest, tail]`, and before older ones as far as [`Transaction::trim`] keeps their links.
+    ///
+    /// # Errors
+    /// [`Error::Trimmed`] when it is no longer known.
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error>;
+
+    /// Which sessions have wanted events in `[from, until)` that are trimmed, or that are still kept there: all that a reader at
+    /// `from` lacks when it goes on at `until`, which is not below the log's oldest offset. At most `most` of them, in any order.
+    /// What was trimmed is sorted by family and by where its session stood since `from`; where it stood several times, some of it may be
+    /// taken for wanted that was not, and never the other way round.
+    async fn missing(
+        &self,
+        log: &LogRow,
+        interests: &Interests,
+        from: Offset,
+        until: Offset,
+        most: usize,
+    ) -> Result<Vec<Missing>, Error>;
 
     /// How many wanted events lie in `[from, until)`, counted up to `most`.
     async fn count(
@@ -322,7 +438,7 @@ pub trait Store: Evidence + Debug + 'static {
         most: u64,
     ) -> Result<u64, Error>;
 
-    /// The offset of the `count`-th wanted event before `until`, counted backwards; `oldest` when there are fewer. `count` is at least 1.
+    /// The offset of the `count`-th wanted event before `until`, counted backwards; `log.oldest` when there are fewer. `count` is at least 1.
     async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error>;
 
     /// Where those sessions stood that the event at this offset moved: the one it is of, and those below it. At most
@@ -372,6 +488,25 @@ pub trait Store: Evidence + Debug + 'static {
     async fn remove_resume_key(&self, id: crate::resume_token::KeyId) -> Result<(), Error>;
 }
 
+/// Whether interests want something of a session that was trimmed at `from` or behind it, of a log that begins at `oldest`. `stood` is
+/// where it stood, oldest first; what it left before `from` does not matter. For stores.
+#[must_use]
+pub fn lacks(session: &Session, stood: &[Stood], interests: &Interests, from: Offset, oldest: Offset) -> bool {
+    let now = Arc::new(session.routing());
+    let is_missed = |routing: &Routing, since: Offset| {
+        let from = from.max(since);
+        session.trimmed.lacks(from, |family| interests.want(routing, family))
+    };
+    let next = stood.iter().skip(1).map(|stood| &stood.routing).chain([&now]);
+    let mut then = stood.iter().zip(next).filter(|(stood, _)| stood.until >= from);
+    is_missed(&now, session.stands_from)
+        || then.any(|(stood, next)| {
+            // The event that moved it belongs to where it stood before as well, and tells of itself whoever it enters or leaves.
+            let moved = stood.until < oldest && interests.want_move(Some(&stood.routing), next, Family::Session);
+            moved || is_missed(&stood.routing, stood.from)
+        })
+}
+
 /// Raw records that are read at once: together they are at most a few MiB.
 const RAWS_READ_MAX: usize = 8;
 
@@ -379,10 +514,10 @@ const RAWS_READ_MAX: usize = 8;
 /// first that does not fit; the first one stays, however large it is.
 ///
 /// # Errors
-/// When the store cannot be read.
+/// When the store cannot be read, and [`Error::Trimmed`] when an event went after it was read, so that its record is not there.
 pub async fn raws_beside(
     store: &dyn Store,
-    log: LogKey,
+    log: &LogRow,
     events: &mut Vec<Event>,
     bytes_max: usize,
 ) -> Result<Vec<(Offset, Raw)>, Error> {
@@ -393,9 +528,13 @@ pub async fn raws_beside(
         if event.has_raw && ahead.is_empty() {
             let with_raw = events.iter().skip(at).filter(|event| event.has_raw);
             let next: Vec<Offset> = with_raw.take(RAWS_READ_MAX).map(|event| event.offset).collect();
-            ahead.extend(store.raws(log, &next).await?);
+            ahead.extend(store.raws(log.key, &next).await?);
         }
         let raw = ahead.remove(&event.offset);
+        if event.has_raw && raw.is_none() {
+            let interests = Interests::from(Interest::new(Selector::All, Detail::Content));
+            store.read(one(log, &interests, event.offset)).await?;
+        }
         bytes += event.bytes.len();
         bytes += raw.as_ref().map_or(0, |raw| raw.content.len() + raw.media_type.len());
         if bytes > bytes_max && at > 0 {
@@ -405,4 +544,18 @@ pub async fn raws_beside(
         found.extend(raw.map(|raw| (event.offset, raw)));
     }
     Ok(found)
+}
+
+/// A read of the event at this offset, whatever it is.
+#[must_use]
+pub const fn one<'a>(log: &'a LogRow, everything: &'a Interests, offset: Offset) -> Read<'a> {
+    Read {
+        log,
+        interests: everything,
+        from: offset,
+        until: offset.next(),
+        events_max: 1,
+        bytes_max: 0,
+        scan_max: 1,
+    }
 }

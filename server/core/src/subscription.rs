@@ -11,6 +11,7 @@ mod end;
 mod fragments;
 pub mod frame;
 mod giving;
+mod gone;
 mod pages;
 pub mod registry;
 pub mod snapshots;
@@ -134,6 +135,8 @@ pub struct Subscription {
     /// Shared with the index, which stamps it; given back on drop.
     seat: Arc<Seat>,
     handoff: Handoff,
+    /// Where it began.
+    began: Offset,
     /// Frames that are decided but not sent: the answer, a snapshot's begin, texts.
     ready: VecDeque<(Frame, Kind)>,
     /// The snapshot that is under way, which comes after what is ready.
@@ -189,6 +192,7 @@ impl Subscription {
             seat_id,
             seat,
             handoff: Handoff::new(tail, link, live),
+            began: tail,
             ready: VecDeque::new(),
             giving: None,
             texts_due: VecDeque::new(),
@@ -206,6 +210,7 @@ impl Subscription {
         subscription.watch_end();
         let (answer, begin) = subscription.begin().await?;
         subscription.start(answer, begin, live).await?;
+        (subscription.began, _) = subscription.handoff.place();
         Ok(subscription)
     }
 
@@ -282,8 +287,14 @@ impl Subscription {
                     from,
                     until,
                 } => {
-                    let frame = Box::pin(self.read_store(from, until)).await?;
-                    return Ok(complete(frame));
+                    if let Some(frame) = Box::pin(self.read_store(from, until)).await? {
+                        return Ok(complete(frame));
+                    }
+                }
+                Step::Gone(until) => {
+                    if let Some(frame) = Box::pin(self.pass_gone(until)).await? {
+                        return Ok(frame);
+                    }
                 }
                 Step::CaughtUp(tail) => {
                     self.check_closed = self.request.stop_when_closed;
@@ -384,10 +395,10 @@ impl Subscription {
             self.handoff.has_read(found.until, found.link);
             return Ok(None);
         }
-        self.deliver(found.events, found.until, found.link).await.map(Some)
+        self.deliver(found.events, found.until, found.link).await
     }
 
-    async fn read_store(&mut self, from: Offset, until: Offset) -> Result<Frame, Error> {
+    async fn read_store(&mut self, from: Offset, until: Offset) -> Result<Option<Frame>, Error> {
         let log = &self.around.log;
         Log::count(&log.counters().store_reads, 1);
         let read = Read {
@@ -399,21 +410,41 @@ impl Subscription {
             bytes_max: self.request.frame_bytes,
             scan_max: limits::SCAN_EVENTS_MAX,
         };
-        let Page { events, until, link } = log.store().read(read).await?;
-        self.deliver(events, until, link).await
+        match log.store().read(read).await {
+            Ok(Page { events, until, link }) => self.deliver(events, until, link).await,
+            // Gone since we looked: the next view says so.
+            Err(store::Error::Trimmed(oldest)) => {
+                log.trimmed(oldest);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// The frame of what was read up to `until`, or less of it where a frame does not take the raw records beside it.
+    /// The frame of what was read up to `until`, or less of it where a frame does not take the raw records beside it; none where it
+    /// begins with what is too old to be given out.
     async fn deliver(
         &mut self,
         mut events: Vec<crate::event::Event>,
         until: Offset,
         link: Link,
-    ) -> Result<Frame, Error> {
+    ) -> Result<Option<Frame>, Error> {
         let log = &self.around.log;
+        let now = self.around.clock.now();
+        if let Some(old) = events.first().filter(|event| log.is_too_old(event, now)) {
+            log.look_behind(old.offset.next(), now).await?;
+            return Ok(None);
+        }
         let (read, mut raws) = (events.len(), Vec::new());
         if self.request.include_raw {
-            raws = store::raws_beside(log.store(), log.row().key, &mut events, self.request.frame_bytes).await?;
+            raws = match store::raws_beside(log.store(), log.row(), &mut events, self.request.frame_bytes).await {
+                Ok(raws) => raws,
+                Err(store::Error::Trimmed(oldest)) => {
+                    log.trimmed(oldest);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            };
         }
         match events.last().filter(|_| events.len() < read) {
             Some(last) => self.handoff.has_read(last.offset.next(), last.link),
@@ -424,7 +455,7 @@ impl Subscription {
         if self.request.stop_when_closed && events.iter().any(|event| event.family == Family::Session) {
             self.check_closed = true;
         }
-        Ok(self.events(events, raws))
+        Ok(Some(self.events(events, raws)))
     }
 
     fn events(&mut self, events: Vec<crate::event::Event>, raws: Vec<(Offset, crate::event::Raw)>) -> Frame {

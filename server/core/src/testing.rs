@@ -4,6 +4,7 @@
 
 pub(crate) mod kept;
 pub(crate) mod rig;
+pub(crate) mod telling;
 pub(crate) mod watched;
 
 use std::cell::RefCell;

@@ -153,6 +153,22 @@ impl Layers {
         value.ok_or_else(|| wrong(setting, &given, &given.values.join(", "), expected))
     }
 
+    /// The value of a setting that need not be set.
+    ///
+    /// # Errors
+    /// When it is set to none that `parse` takes.
+    pub fn optional<T>(
+        &self,
+        setting: &Setting,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        if self.get(setting).values.is_empty() {
+            return Ok(None);
+        }
+        self.one(setting, expected, parse).map(Some)
+    }
+
     /// The values of a setting that takes several.
     ///
     /// # Errors

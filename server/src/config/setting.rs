@@ -102,6 +102,12 @@ settings! {
     /// Most events that a resumed stream replays before it is offered a snapshot instead; 0 for no limit.
     REPLAY_LIMIT = "replay_limit", "replay-limit", "BELLBOARD_REPLAY_LIMIT", "EVENTS", One,
         default "100000", example "100000";
+    /// How long events are kept and given out, for instance 30d or 12h: 1s to 36500d. What is older is trimmed; sessions stay.
+    RETAIN_AGE = "retain_age", "retain-age", "BELLBOARD_RETAIN_AGE", "TIME", One,
+        default "" "all are kept", example "30d";
+    /// How many bytes of events are kept per tenant: 1MiB and more. The oldest are trimmed beyond it; sessions stay.
+    RETAIN_BYTES = "retain_bytes", "retain-bytes", "BELLBOARD_RETAIN_BYTES", "SIZE", One,
+        default "" "all are kept", example "10GiB";
     /// Time between two heartbeats of a quiet stream, for clients that ask for none: 1s to 60s.
     HEARTBEAT = "heartbeat", "heartbeat", "BELLBOARD_HEARTBEAT", "TIME", One,
         default "15s", example "15s";
@@ -153,6 +159,8 @@ pub static SERVE: &[&Setting] = &[
     &SYNCHRONOUS,
     &WINDOW_BYTES,
     &REPLAY_LIMIT,
+    &RETAIN_AGE,
+    &RETAIN_BYTES,
     &HEARTBEAT,
     &MAX_STREAM_AGE,
     &DRAIN_DEADLINE,

@@ -62,6 +62,8 @@ fn every_setting_can_be_chosen_in_every_place() {
         ("synchronous", "relaxed"),
         ("window_bytes", "2MiB"),
         ("replay_limit", "7"),
+        ("retain_age", "30d"),
+        ("retain_bytes", "2GiB"),
         ("heartbeat", "2s"),
         ("max_stream_age", "24h"),
         ("drain_deadline", "3s"),
@@ -105,6 +107,10 @@ fn every_setting_can_be_chosen_in_every_place() {
             synchronous: Synchronous::Normal,
             window_bytes: 2 << 20,
             replay_events: 7,
+            retention: Retention {
+                age: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+                bytes: Some(2 << 30),
+            },
             heartbeat: Duration::from_secs(2),
             max_stream_age: Some(Duration::from_secs(24 * 60 * 60)),
             drain_deadline: Duration::from_secs(3),
@@ -162,7 +168,7 @@ fn what_is_wrong_is_refused_with_its_place_and_what_to_write() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE_NAME);
     let file = file.to_str().unwrap();
-    let known = "listen, database_url, synchronous, window_bytes, replay_limit, heartbeat, max_stream_age, drain_deadline, allow_host, allow_origin, behind_proxy, \
+    let known = "listen, database_url, synchronous, window_bytes, replay_limit, retain_age, retain_bytes, heartbeat, max_stream_age, drain_deadline, allow_host, allow_origin, behind_proxy, \
                  tls_cert, tls_key, keepalive, connections, connections_per_address, log, log_format";
     /// Flags, variables, the file, and what is said.
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, String);
@@ -242,4 +248,37 @@ fn a_wrong_database_url_is_told_without_its_password() {
     let settings = run(dir.path(), &["--database-url", url], &[], "").unwrap().settings;
     assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
     assert_eq!(settings.database().to_string(), "postgres://ada@db:5432/hub");
+}
+
+#[test]
+fn p_15_a_retention_that_is_none_is_refused_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let age = "a time from 1s to 36500d; write for instance --retain-age 30d";
+    let bytes = "a size of 1MiB or more; write for instance --retain-bytes 10GiB";
+    for (name, bad, expected) in [
+        ("--retain-age", "0s", age),
+        ("--retain-age", "-1d", age),
+        ("--retain-age", "1", age),
+        ("--retain-age", "999ms", age),
+        ("--retain-age", "36501d", age),
+        ("--retain-age", "99999999999999999999d", age),
+        ("--retain-age", "a while", age),
+        ("--retain-age", "", age),
+        ("--retain-bytes", "0", bytes),
+        ("--retain-bytes", "-1", bytes),
+        ("--retain-bytes", "1048575", bytes),
+        ("--retain-bytes", "10GB", bytes),
+        ("--retain-bytes", "99999999999999999999", bytes),
+    ] {
+        let refused = run(dir.path(), &[&format!("{name}={bad}")], &[], "").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("{name} is {bad:?}, which is not {expected}")
+        );
+    }
+    let refused = run(dir.path(), &[], &[("BELLBOARD_RETAIN_AGE", "-1")], "").unwrap_err();
+    assert!(
+        refused.to_string().starts_with("BELLBOARD_RETAIN_AGE is \"-1\""),
+        "{refused}"
+    );
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bellboard_core::limits;
 
 use crate::auth::rules::{Host, Origin};
-use crate::serve::settings::{DRAIN_DEADLINE_MAX, Proxy, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
+use crate::serve::settings::{
+    DRAIN_DEADLINE_MAX, Proxy, RETAIN_AGE_MAX, RETAIN_BYTES_MIN, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN,
+};
 use crate::store::Synchronous;
 use crate::telemetry::Format;
 
@@ -82,6 +84,16 @@ pub(super) fn max_stream_age(text: &str) -> Option<Option<Duration>> {
         Duration::ZERO => Some(None),
         age => (age >= limits::MAX_AGE_MIN).then_some(Some(age)),
     }
+}
+
+/// See [`RETAIN_AGE_MAX`].
+pub(super) fn retain_age(text: &str) -> Option<Duration> {
+    duration_in(text, Duration::from_secs(1)..=RETAIN_AGE_MAX)
+}
+
+/// See [`RETAIN_BYTES_MIN`].
+pub(super) fn retain_bytes(text: &str) -> Option<u64> {
+    size(text).filter(|bytes| *bytes >= RETAIN_BYTES_MIN)
 }
 
 /// See [`limits::KEEPALIVE_MIN`].

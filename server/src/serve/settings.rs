@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bellboard_core::limits;
+use bellboard_core::retention::Retention;
 
 use crate::auth::rules::{Host, Origin};
 use crate::store::{self, Database, Synchronous};
@@ -20,6 +21,12 @@ pub const WINDOW_BYTES_MIN: usize = 1024 * 1024;
 
 /// Most memory for the newest events: more is a mistyped unit.
 pub const WINDOW_BYTES_MAX: usize = 64 * 1024 * 1024 * 1024;
+
+/// Least bytes of events that may be kept: less would not hold a few of the largest events.
+pub const RETAIN_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Longest time for which events may be kept: a century. More is a mistyped unit, and all are kept where nothing is said.
+pub const RETAIN_AGE_MAX: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// How long open streams may take to end, unless another time is chosen: below what service managers wait before they kill.
 pub const DRAIN_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -61,6 +68,8 @@ pub struct Settings {
     pub window_bytes: usize,
     /// Most events that a resume replays; 0 for no limit.
     pub replay_events: u64,
+    /// How much of each tenant's log is kept.
+    pub retention: Retention,
     /// Time between two heartbeats, for clients that ask for none.
     pub heartbeat: Duration,
     /// Age at which streams are asked to come back; none for never.
@@ -94,6 +103,7 @@ impl Settings {
             synchronous: Synchronous::Full,
             window_bytes: limits::WINDOW_BYTES_DEFAULT,
             replay_events: limits::REPLAY_EVENTS_DEFAULT,
+            retention: Retention::default(),
             heartbeat: limits::HEARTBEAT_DEFAULT,
             max_stream_age: None,
             drain_deadline: DRAIN_DEADLINE_DEFAULT,

@@ -31,6 +31,8 @@ pub(super) mod log {
         pub sessions: i64,
         /// The link before `oldest`. Null in a log that was made before there was such a column: the genesis of its epoch.
         pub base_link: Option<i64>,
+        pub oldest_recorded: i64,
+        pub bytes: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -87,7 +89,9 @@ pub(super) mod raw {
 pub(super) mod session {
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    // A base holds one as JSON; a column that an older base lacks has its type's default there.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, DeriveEntityModel, serde::Serialize, serde::Deserialize)]
+    #[serde(default)]
     #[sea_orm(table_name = "sessions")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -95,6 +99,7 @@ pub(super) mod session {
         pub log: i64,
         pub id: String,
         /// SHA-256 over the parts of the native key, which are too long to be indexed themselves.
+        #[serde(skip)]
         pub key_hash: Option<Vec<u8>>,
         pub key_vendor: Option<String>,
         pub key_installation: Option<String>,
@@ -118,6 +123,51 @@ pub(super) mod session {
         pub created: i64,
         pub updated: i64,
         pub closed: Option<i64>,
+        pub trimmed_index: i64,
+        /// Behind the newest event of it that was trimmed.
+        pub trimmed_offset: i64,
+        /// The same per family, as a JSON array of pairs of numbers.
+        pub trimmed_families: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Sessions as they were at their log's oldest offset, those of which events were trimmed.
+pub(super) mod base {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "session_bases")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i64,
+        pub log: i64,
+        /// Its parent, if it has one.
+        pub parent: Option<String>,
+        /// The session's row as JSON, whose members are the columns of `sessions`.
+        pub session: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// The links before events that were trimmed, as many in a row as one piece of a trim took away.
+pub(super) mod trimmed_links {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "trimmed_links")]
+    pub struct Model {
+        /// That of the first of them.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub place: i64,
+        /// Eight bytes each, big endian.
+        pub links: Vec<u8>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -73,7 +73,9 @@ pub(super) fn of_commit(error: DbErr) -> Error {
     }
     match of(error) {
         Error::Full => Error::Full,
-        Error::Constraint(_) | Error::CommitUnknown | Error::Unavailable(_) | Error::Corrupt(_) => Error::CommitUnknown,
+        Error::Constraint(_) | Error::CommitUnknown | Error::Unavailable(_) | Error::Corrupt(_) | Error::Trimmed(_) => {
+            Error::CommitUnknown
+        }
     }
 }
 

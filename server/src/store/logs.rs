@@ -18,6 +18,13 @@ pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<LogRow>
     models.map_err(error::of)?.into_iter().map(log_row).collect()
 }
 
+/// The row of one of them.
+pub(super) async fn row(connection: &impl ConnectionTrait, key: LogKey) -> Result<LogRow, Error> {
+    let found = log::Entity::find_by_id(i64::from(key.0)).one(connection).await;
+    let row = found.map_err(error::of)?;
+    log_row(row.ok_or_else(|| error::corrupt(format!("there is no log {}", key.0)))?)
+}
+
 /// Within a transaction.
 pub(super) async fn renew_epoch(
     connection: &impl ConnectionTrait,
@@ -25,9 +32,7 @@ pub(super) async fn renew_epoch(
     epoch: Epoch,
     fence: u64,
 ) -> Result<(), Error> {
-    let found = log::Entity::find_by_id(i64::from(key.0)).one(connection).await;
-    let row = found.map_err(error::of)?;
-    let row = log_row(row.ok_or_else(|| error::corrupt(format!("there is no log {}", key.0)))?)?;
+    let row = row(connection, key).await?;
     log::Entity::update_many()
         .col_expr(log::Column::Epoch, Expr::val(epoch.0.cast_signed()))
         .col_expr(log::Column::BaseLink, Expr::val(row.base.0.cast_signed()))

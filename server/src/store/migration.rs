@@ -5,11 +5,15 @@
 
 mod m0001_log;
 mod m0003_moves;
+mod m0004_retention;
 mod m0005_clients;
 mod m0006_base_link;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+#[cfg(test)]
+pub(super) use m0004_retention::COUNT_BYTES;
 
 use super::open::Error;
 use super::{error, sql};
@@ -22,6 +26,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_log::Migration),
             Box::new(m0003_moves::Migration),
+            Box::new(m0004_retention::Migration),
             Box::new(m0005_clients::Migration),
             Box::new(m0006_base_link::Migration),
         ]

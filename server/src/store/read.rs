@@ -13,10 +13,10 @@ use sea_orm::sea_query::{Alias, Query, SelectStatement, UnionType};
 use sea_orm::{ColumnTrait, ConnectionTrait};
 
 use super::entity::event;
-use super::error;
 use super::event_rows::{Row, events, row, select};
 use super::place::{Direction, Range, offset, place};
 use super::wanted::{OfSession, Wanted, wanted};
+use super::{error, logs, trim};
 
 /// A page in either direction.
 pub(super) async fn read(
@@ -63,7 +63,16 @@ pub(super) async fn read(
             .collect(),
         Wanted::Everything | Wanted::Matching(_) => HashMap::new(),
     };
-    let mut events = events(connection, encode, known, moves, rows).await?;
+    let events = events(connection, encode, known, moves, rows).await;
+    let oldest = trim::oldest(connection, log.key).await?;
+    let least = match direction {
+        Direction::Forward => from,
+        Direction::Back => range.from,
+    };
+    if oldest > least {
+        return Err(Error::Trimmed(oldest));
+    }
+    let mut events = events?;
     let fit = fitting(events.iter().map(|event| event.bytes.len()), bytes_max);
     whole &= fit == events.len();
     events.truncate(fit);
@@ -214,19 +223,32 @@ pub(super) async fn link_before(
     log: &LogRow,
     offset: Offset,
 ) -> Result<Link, Error> {
-    let Some(before) = offset.0.checked_sub(1) else {
-        return Ok(log.base);
-    };
     if offset == log.tail {
         return Ok(log.link);
     }
-    let select = Query::select()
-        .column(event::Column::Link)
-        .from(event::Entity)
-        .and_where(event::Column::Place.eq(place(log.key, Offset(before))))
-        .take();
-    let found = connection.query_one(&select).await.map_err(error::of)?;
-    let found = found.ok_or_else(|| error::corrupt(format!("there is no event at {before}")))?;
-    let link: i64 = found.try_get_by_index(0).map_err(error::of)?;
-    Ok(Link(link.cast_unsigned()))
+    if offset == log.oldest {
+        return Ok(log.base);
+    }
+    if let Some(before) = offset.0.checked_sub(1) {
+        let select = Query::select()
+            .column(event::Column::Link)
+            .from(event::Entity)
+            .and_where(event::Column::Place.eq(place(log.key, Offset(before))))
+            .take();
+        if let Some(found) = connection.query_one(&select).await.map_err(error::of)? {
+            let link: i64 = found.try_get_by_index(0).map_err(error::of)?;
+            return Ok(Link(link.cast_unsigned()));
+        }
+    }
+    if let Some(link) = trim::link_before(connection, log.key, offset).await? {
+        return Ok(link);
+    }
+    let now = logs::row(connection, log.key).await?;
+    if offset == now.oldest {
+        Ok(now.base)
+    } else if offset < now.oldest {
+        Err(Error::Trimmed(now.oldest))
+    } else {
+        Err(error::corrupt(format!("there is no event before {offset}")))
+    }
 }

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use bellboard_core::event::Family;
 use bellboard_core::id::SessionId;
 use bellboard_core::link::Digest;
 use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber, Time};
-use bellboard_core::session::{Lifecycle, Session, SessionFacts, SessionKey};
+use bellboard_core::session::{Lifecycle, Session, SessionFacts, SessionKey, Trimmed};
 use bellboard_core::store::Error;
 use sea_orm::Value;
 
@@ -18,7 +19,10 @@ pub(super) const LIVE: i16 = 1;
 pub(super) const CLOSED: i16 = 2;
 
 /// What `ancestors` says where there are none.
-pub(super) const NO_ANCESTORS: &str = "[]";
+pub(super) const NO_ANCESTORS: &str = EMPTY;
+
+/// An empty array.
+const EMPTY: &str = "[]";
 
 /// The parts, each behind its length, so that no two keys have the same bytes.
 pub(super) fn key_hash(key: &SessionKey) -> Vec<u8> {
@@ -62,6 +66,7 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
         created,
         updated,
         closed,
+        trimmed,
     } = session;
     let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
     let part = |part: fn(&SessionKey) -> &Arc<str>| key.as_ref().map(|key| part(key).to_string());
@@ -94,10 +99,35 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
         created: created.0,
         updated: updated.0,
         closed: closed.map(|time| time.0),
+        trimmed_index: trimmed.until.0.cast_signed(),
+        trimmed_offset: trimmed.offset().0.cast_signed(),
+        trimmed_families: families(&trimmed)?,
     })
 }
 
-/// The values of the statement that writes it, in its order.
+/// What of a session is trimmed, per family.
+pub(super) fn families(trimmed: &Trimmed) -> Result<String, Error> {
+    if trimmed.families.is_empty() {
+        return Ok(EMPTY.to_owned());
+    }
+    let pairs = trimmed
+        .families
+        .iter()
+        .map(|(family, offset)| (*family as i32, offset.0));
+    json(&pairs.collect::<Vec<_>>())
+}
+
+/// A base as it lies in its column.
+pub(super) fn base(log: LogKey, session: Session) -> Result<String, Error> {
+    json(&model(log, session)?)
+}
+
+/// The session of a base.
+pub(super) fn of_base(text: &str) -> Result<Session, Error> {
+    session(parse(text)?)
+}
+
+/// The values of the statement that writes it, in its order. What of it is trimmed is not among them: only a trim writes that.
 pub(super) fn push(values: &mut Vec<Value>, model: session::Model) {
     values.extend::<[Value; 23]>([
         model.number.into(),
@@ -152,6 +182,9 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
         created,
         updated,
         closed,
+        trimmed_index,
+        trimmed_offset: _,
+        trimmed_families,
     } = model;
     let key = match (key_vendor, key_installation, key_project, key_native) {
         (Some(vendor), Some(installation), Some(project), Some(native_id)) => Some(SessionKey {
@@ -193,7 +226,23 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
         created: Time(created),
         updated: Time(updated),
         closed: closed.map(Time),
+        trimmed: Trimmed {
+            until: Index(trimmed_index.cast_unsigned()),
+            families: trimmed_of(&trimmed_families)?,
+        },
     })
+}
+
+fn trimmed_of(text: &str) -> Result<Vec<(Family, Offset)>, Error> {
+    if text == EMPTY {
+        return Ok(Vec::new());
+    }
+    let pairs: Vec<(i32, u64)> = parse(text)?;
+    let family = |number| Family::of_number(number).ok_or_else(|| error::corrupt("a trimmed family"));
+    let pairs = pairs
+        .into_iter()
+        .map(|(number, offset)| Ok((family(number)?, Offset(offset))));
+    pairs.collect()
 }
 
 /// A session's id that lies in a column.

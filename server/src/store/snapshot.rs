@@ -15,7 +15,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use super::entity::{event, log, session};
 use super::event_rows;
-use super::place::{Range, offset, signed};
+use super::place::{Range, offset, place, signed};
 use super::rows::lists;
 use super::sql::log_row;
 use super::stood::{self, Moves};
@@ -56,6 +56,7 @@ pub(super) async fn take(
         let items = Items {
             connection,
             encode,
+            log: key,
             interests,
             limits,
             moves,
@@ -110,7 +111,6 @@ async fn sessions(
 #[derive(Clone, Copy, Debug)]
 struct Passed {
     place: i64,
-    index: i64,
     /// Whether it is what an item is now, and wanted.
     item: bool,
 }
@@ -119,6 +119,7 @@ struct Passed {
 struct Items<'a, C> {
     connection: &'a C,
     encode: &'a dyn Encode,
+    log: LogKey,
     interests: &'a Interests,
     limits: SnapshotLimits,
     moves: Moves,
@@ -140,13 +141,14 @@ impl<C: ConnectionTrait> Items<'_, C> {
         let mut snapshot = nothing(session);
         if *bytes_left == 0 {
             // Nor would a smaller item be taken: older sessions' items do not come before newer ones'.
-            snapshot.more_below = (snapshot.session.next_index.0 > 0).then(|| snapshot.session.last_offset.next());
+            let newest = snapshot.session.last_offset;
+            let any = snapshot.session.next_index > snapshot.session.trimmed.until && newest >= self.limits.oldest;
+            snapshot.more_below = any.then(|| newest.next());
             return Ok(snapshot);
         }
-        let passed = self.walk(number, *bytes_left).await?;
+        let (passed, mut more) = self.walk(number, *bytes_left).await?;
         let mut found = self.events(number, &passed).await?;
         let mut down_to = snapshot.session.last_offset.next();
-        let mut older = !passed.is_empty();
         for event in &passed {
             if event.item {
                 let item = found
@@ -154,21 +156,22 @@ impl<C: ConnectionTrait> Items<'_, C> {
                     .ok_or_else(|| error::corrupt("an item is gone within one moment"))?;
                 let Some(left) = bytes_left.checked_sub(item.bytes.len()) else {
                     *bytes_left = 0;
+                    more = true;
                     break;
                 };
                 *bytes_left = left;
                 snapshot.items.push(item);
             }
             down_to = offset(event.place);
-            older = event.index > 0;
         }
         snapshot.items.reverse();
-        snapshot.more_below = older.then_some(down_to);
+        snapshot.more_below = more.then_some(down_to);
         Ok(snapshot)
     }
 
-    /// Goes back through a session until there are enough items, enough was looked at, or more bytes than are left were found.
-    async fn walk(&self, session: i64, bytes_left: usize) -> Result<Vec<Passed>, Error> {
+    /// Goes back through a session until there are enough items, enough was looked at, or more bytes than are left were found. Tells
+    /// whether anything lies behind that.
+    async fn walk(&self, session: i64, bytes_left: usize) -> Result<(Vec<Passed>, bool), Error> {
         let SnapshotLimits { items, scan, .. } = self.limits;
         let mut passed: Vec<Passed> = Vec::new();
         let mut seen = HashSet::new();
@@ -179,28 +182,25 @@ impl<C: ConnectionTrait> Items<'_, C> {
             } else {
                 scan - passed.len()
             };
-            let rows = self.step_back(session, passed.last(), step).await?;
-            let last = rows.len() < step;
-            for row in rows {
+            // One more than is taken, which tells whether there is one.
+            let rows = self.step_back(session, passed.last(), step + 1).await?;
+            let found = rows.len();
+            for (number, row) in rows.into_iter().take(step).enumerate() {
                 let item = self.is_item(&row)? && seen.insert(row.item);
-                passed.push(Passed {
-                    place: row.place,
-                    index: row.index,
-                    item,
-                });
+                passed.push(Passed { place: row.place, item });
                 if item {
                     taken += 1;
                     bytes += row.bytes;
                 }
                 if taken == items || bytes > bytes_left {
-                    return Ok(passed);
+                    return Ok((passed, found > number + 1));
                 }
             }
-            if last {
-                break;
+            if found <= step {
+                return Ok((passed, false));
             }
         }
-        Ok(passed)
+        Ok((passed, true))
     }
 
     fn is_item(&self, row: &Row) -> Result<bool, Error> {
@@ -212,23 +212,23 @@ impl<C: ConnectionTrait> Items<'_, C> {
     async fn step_back(&self, session: i64, below: Option<&Passed>, step: usize) -> Result<Vec<Row>, Error> {
         use event::Column;
         let select = Query::select()
-            .columns([Column::Place, Column::Idx, Column::Kind, Column::Item, Column::ItemStep])
+            .columns([Column::Place, Column::Kind, Column::Item, Column::ItemStep])
             .expr(Func::cust("octet_length").arg(Expr::col(Column::Stored)))
             .from(event::Entity)
             .and_where(Column::Session.eq(session))
+            .and_where(Column::Place.gte(place(self.log, self.limits.oldest)))
             .and_where(Column::Place.lt(below.map_or(i64::MAX, |below| below.place)))
             .order_by(Column::Place, Order::Desc)
             .limit(step as u64)
             .take();
         let results = self.connection.query_all(&select).await.map_err(error::of)?;
         let read = |result: &sea_orm::QueryResult| {
-            let bytes: i32 = result.try_get_by_index(5)?;
+            let bytes: i32 = result.try_get_by_index(4)?;
             Ok(Row {
                 place: result.try_get_by_index(0)?,
-                index: result.try_get_by_index(1)?,
-                kind: result.try_get_by_index(2)?,
-                item: result.try_get_by_index(3)?,
-                item_step: result.try_get_by_index(4)?,
+                kind: result.try_get_by_index(1)?,
+                item: result.try_get_by_index(2)?,
+                item_step: result.try_get_by_index(3)?,
                 bytes: usize::try_from(bytes).unwrap_or_default(),
             })
         };
@@ -260,7 +260,6 @@ impl<C: ConnectionTrait> Items<'_, C> {
 /// An event's row without its bytes.
 struct Row {
     place: i64,
-    index: i64,
     kind: i16,
     item: Option<i64>,
     item_step: Option<i16>,

@@ -15,7 +15,7 @@ use bellboard_core::offset::{Epoch, LogKey, Offset, SessionNumber, Time};
 use bellboard_core::resume_token::{KeyId, ResumeKey};
 use bellboard_core::session::{Session, SessionKey};
 use bellboard_core::store::{
-    self, Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store,
+    self, Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store,
 };
 use bellboard_core::verify::{Evidence, KeptEvents, KeptSession};
 use sea_orm::sea_query::OnConflict;
@@ -31,7 +31,8 @@ use super::place::{Direction, LOGS_MAX, Range};
 use super::transaction::Transaction;
 use super::writers::Numbers;
 use super::{
-    api_keys::ApiKeys, clients, count, error, event_rows, inspect, logs, read, resume_keys, sessions, snapshot, stood,
+    api_keys::ApiKeys, clients, count, error, event_rows, inspect, logs, missing, read, resume_keys, sessions,
+    snapshot, stood,
 };
 
 /// All logs of all tenants, in one database. Dropped, it stops its own task and lets go of the database once running statements have
@@ -135,6 +136,8 @@ pub(super) fn log_row(model: log::Model) -> Result<LogRow, Error> {
         fence,
         sessions,
         base_link,
+        oldest_recorded,
+        bytes,
     } = model;
     let link_key = link_key.try_into().map_err(|_| error::corrupt("a log's key"))?;
     let (link_key, epoch) = (LinkKey::new(&link_key), Epoch(epoch.cast_unsigned()));
@@ -150,6 +153,8 @@ pub(super) fn log_row(model: log::Model) -> Result<LogRow, Error> {
         recorded: Time(recorded),
         fence: fence.cast_unsigned(),
         sessions: u32::try_from(sessions).map_err(|_| error::corrupt("a log's count of sessions"))?,
+        oldest_recorded: Time(oldest_recorded),
+        bytes: bytes.cast_unsigned(),
     })
 }
 
@@ -185,6 +190,8 @@ fn new_log(tenant: &TenantId) -> Result<log::ActiveModel, Error> {
         fence: ActiveValue::Set(0),
         sessions: ActiveValue::Set(0),
         base_link: ActiveValue::Set(Some(link.0.cast_signed())),
+        oldest_recorded: ActiveValue::Set(0),
+        bytes: ActiveValue::Set(0),
     })
 }
 
@@ -250,6 +257,22 @@ impl Store for Sql {
 
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error> {
         read::link_before(&self.readers, log, offset).await
+    }
+
+    async fn missing(
+        &self,
+        log: &LogRow,
+        interests: &Interests,
+        from: Offset,
+        until: Offset,
+        most: usize,
+    ) -> Result<Vec<Missing>, Error> {
+        let range = Range {
+            log: log.key,
+            from,
+            until,
+        };
+        missing::missing(&self.readers, log, interests, range, most).await
     }
 
     async fn count(

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use bellboard_core::event::Routing;
 use bellboard_core::id::SessionId;
 use bellboard_core::interest::Selector;
-use bellboard_core::offset::{LogKey, Offset};
+use bellboard_core::offset::{LogKey, Offset, SessionNumber};
 use bellboard_core::session::Stood;
 use bellboard_core::store::Error;
 use sea_orm::sea_query::{Cond, Condition, Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::entity::{event, session, stood, stood_below};
 use super::error;
-use super::place::{OFFSET_MAX, Range, place};
+use super::place::{OFFSET_MAX, Range, offset, place};
 use super::rows::{Rows, filled, lists};
 use super::session_row::{id, ids, json};
 
@@ -106,6 +106,66 @@ fn routing(row: stood::Model) -> Result<Routing, Error> {
         vendor: row.vendor.into(),
         ancestors: ids(&row.ancestors)?,
     })
+}
+
+/// Where these sessions stood that they left at `range.from` or later, oldest first.
+pub(super) async fn since(
+    connection: &impl ConnectionTrait,
+    sessions: &[i64],
+    range: Range,
+) -> Result<HashMap<i64, Vec<Stood>>, Error> {
+    let mut since: HashMap<i64, Vec<Stood>> = HashMap::new();
+    for list in lists(sessions) {
+        let rows = stood::Entity::find()
+            .filter(stood::Column::Session.is_in(list))
+            .filter(stood::Column::Until.gte(place(range.log, range.from)))
+            .order_by_asc(stood::Column::Until)
+            .all(connection)
+            .await
+            .map_err(error::of)?;
+        for row in rows {
+            let (session, from, until) = (row.session, offset(row.from), offset(row.until));
+            since.entry(session).or_default().push(Stood {
+                session: SessionNumber(session.cast_unsigned()),
+                from,
+                until,
+                routing: Arc::new(routing(row)?),
+            });
+        }
+    }
+    Ok(since)
+}
+
+/// Lets go of where sessions stood that they left before this offset.
+pub(super) async fn forget(connection: &impl ConnectionTrait, log: LogKey, before: Offset) -> Result<(), Error> {
+    let (from, until) = (place(log, Offset::ZERO), place(log, before));
+    stood_below::Entity::delete_many()
+        .filter(stood_below::Column::Until.gte(from))
+        .filter(stood_below::Column::Until.lt(until))
+        .exec(connection)
+        .await
+        .map_err(error::of)?;
+    stood::Entity::delete_many()
+        .filter(stood::Column::Until.gte(from))
+        .filter(stood::Column::Until.lt(until))
+        .exec(connection)
+        .await
+        .map_err(error::of)?;
+    Ok(())
+}
+
+/// Which rows of `sessions` left a place at `range.from` or later where any of these selectors selected them.
+pub(super) fn left(selectors: &[&Selector], range: Range) -> Condition {
+    let mut left = Query::select()
+        .expr(Expr::val(1))
+        .from(stood::Entity)
+        .and_where(
+            Expr::col((stood::Entity, stood::Column::Session)).equals((session::Entity, session::Column::Number)),
+        )
+        .and_where(Expr::col((stood::Entity, stood::Column::Until)).gte(place(range.log, range.from)))
+        .take();
+    left.cond_where(selected(selectors));
+    Cond::all().add(Expr::exists(left))
 }
 
 /// Where some sessions stood, each by the place until which it did.

@@ -3,6 +3,7 @@
 mod opening;
 mod transactions;
 mod reads;
+mod trims;
 mod api_keys;
 
 use std::path::Path;

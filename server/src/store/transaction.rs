@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bellboard_core::event::DedupeKey;
 use bellboard_core::id::{SessionId, WriterId};
-use bellboard_core::offset::{Index, LogKey, SessionNumber};
+use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber};
 use bellboard_core::session::{Session, SessionKey};
-use bellboard_core::store::{self, Changes, Error, LogRow, Stored, WriterRow};
+use bellboard_core::store::{self, Changes, Error, LogRow, Stored, StoredEvent, Trim, WriterRow};
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryResult, QuerySelect};
 
@@ -19,7 +19,7 @@ use super::place::offset;
 use super::rows::Rows;
 use super::sql::log_row;
 use super::writers::{Number, Numbers};
-use super::{error, sessions, write, writers};
+use super::{error, sessions, trim, write, writers};
 
 const FIND_DEDUPES: Rows = Rows {
     before: "SELECT d.session,d.key,d.place,d.idx FROM (VALUES",
@@ -112,6 +112,32 @@ impl store::Transaction for Transaction {
         let written = write::write(self.step()?, log, changes, &numbers, &mut learned).await;
         self.learned = learned;
         self.done(written)
+    }
+
+    async fn events(
+        &mut self,
+        log: &LogRow,
+        from: Offset,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredEvent>, Error> {
+        let found = trim::events(self.step()?, log, from, events_max, bytes_max).await;
+        self.done(found)
+    }
+
+    async fn bases(&mut self, _: LogKey, sessions: &[SessionNumber]) -> Result<Vec<Session>, Error> {
+        let found = trim::bases(self.step()?, sessions).await;
+        self.done(found)
+    }
+
+    async fn bases_below(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        let found = trim::bases_below(self.step()?, log, ancestors, most).await;
+        self.done(found)
+    }
+
+    async fn trim(&mut self, trim: Trim, links_max: u64) -> Result<(), Error> {
+        let trimmed = trim::trim(self.step()?, trim, links_max).await;
+        self.done(trimmed)
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), Error> {

@@ -34,6 +34,24 @@ pub(super) enum Wanted {
     Matching(Condition),
 }
 
+impl Wanted {
+    /// For which events it holds; none where it holds for none.
+    pub(super) fn condition(self) -> Option<Condition> {
+        match self {
+            Wanted::Everything => Some(Cond::all()),
+            Wanted::Matching(condition) => Some(condition),
+            Wanted::Sessions(sessions) if sessions.is_empty() => None,
+            Wanted::Sessions(sessions) => Some(sessions.into_iter().fold(Cond::any(), |any, session| {
+                let of = Cond::all().add(event::Column::Session.eq(session.number));
+                any.add(match session.kinds {
+                    Some(kinds) => of.add(kinds),
+                    None => of,
+                })
+            })),
+        }
+    }
+}
+
 /// What a read wants of one session.
 pub(super) struct OfSession {
     pub(super) number: i64,

@@ -72,6 +72,8 @@ async fn move_tail(connection: &impl ConnectionTrait, log: &LogRow, events: &[Ev
         recorded,
         fence,
         sessions,
+        oldest_recorded,
+        bytes,
     } = log;
     let broken = |what: &str| Error::Constraint(format!("{what} at tail {tail} of log {}", key.0).into());
     let before = tail.0.checked_sub(events.len() as u64);
@@ -88,6 +90,8 @@ async fn move_tail(connection: &impl ConnectionTrait, log: &LogRow, events: &[Ev
         .col_expr(log::Column::Recorded, Expr::val(recorded.0))
         .col_expr(log::Column::Fence, Expr::val(fence.cast_signed()))
         .col_expr(log::Column::Sessions, Expr::val(i64::from(*sessions)))
+        .col_expr(log::Column::OldestRecorded, Expr::val(oldest_recorded.0))
+        .col_expr(log::Column::Bytes, Expr::val(bytes.cast_signed()))
         .filter(log::Column::Key.eq(i64::from(key.0)))
         .filter(log::Column::Tail.eq(before.cast_signed()));
     match events.last() {

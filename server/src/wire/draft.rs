@@ -3,13 +3,14 @@
 //! Believe this: payload bytes are copied, never re-encoded. The event is decoded to be understood, but what goes on is the slice of
 //! the request that holds the payload, unknown fields within it included.
 
-mod meaning;
+pub(in crate::wire) mod meaning;
 
 use bellboard_core::appender::{Append, Condition, DeltaDraft, Refusal, Rejection};
-use bellboard_core::event::{DedupeKey, Draft, Family, ItemKey, Kind, Raw, SessionStep};
+use bellboard_core::event::{DedupeKey, Draft, Family, ItemKey, Kind, Raw, SessionRef, SessionStep};
 use bellboard_core::id::{EventId, WriterId};
 use bellboard_core::limits;
 use bellboard_core::offset::Time;
+use bellboard_core::session::SessionKey;
 use bellboard_core::window::deltas::Channel;
 use bellboard_proto::hub::v1 as hub;
 use bellboard_proto::v1::{self, delta::Fragment, event::Payload};
@@ -18,7 +19,7 @@ use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use crate::wire::draft::meaning::meaning;
-use crate::wire::encode::timestamp;
+use crate::wire::encode::{session_key, timestamp};
 use crate::wire::fault::Fault;
 use crate::wire::session::parse_ref;
 
@@ -74,7 +75,12 @@ fn draft(append: &hub::EventAppend, writer: Option<&WriterId>, now: Time) -> Res
         "" => event_id.as_ref().filter(|_| without_writer).map(DedupeKey::of_event_id),
         key => Some(DedupeKey::of_key(key)),
     };
-    let meaning = meaning(event.payload.as_ref())?;
+    let mut meaning = meaning(event.payload.as_ref())?;
+    let mut payload_bytes = payload_bytes;
+    if let (SessionRef::Key(key), SessionStep::Opened(_), None) = (&session, &meaning.session_step, &meaning.opens) {
+        payload_bytes = with_key(&payload_bytes, key);
+        meaning.opens = Some(key.clone());
+    }
     Ok(Draft {
         session,
         opens: meaning.opens,
@@ -158,6 +164,20 @@ pub fn delta(append: &hub::DeltaAppend) -> Option<DeltaDraft> {
         text,
         body,
     })
+}
+
+/// A `session_opened` with the key that its session was named by, so that the log itself says what it opened. Its own bytes stay as they
+/// are: a field that comes twice is one message, merged.
+fn with_key(payload: &Bytes, key: &SessionKey) -> Bytes {
+    let opened = v1::SessionOpened {
+        key: Some(session_key(key)),
+        ..v1::SessionOpened::default()
+    };
+    let event = v1::Event {
+        payload: Some(Payload::SessionOpened(opened)),
+        ..v1::Event::default()
+    };
+    [&payload[..], &event.encode_to_vec()].concat().into()
 }
 
 /// The number of the payload's field, and its bytes as they were sent.

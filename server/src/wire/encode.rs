@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bellboard_core::event::{Encode, Kind, Placement};
+use bellboard_core::event::{Encode, Kind, Placement, Told};
 use bellboard_core::id::SessionId;
 use bellboard_core::link::Link;
 use bellboard_core::offset::{Offset, Time};
@@ -14,12 +14,15 @@ use bellboard_core::subscription::frame::SnapshotEntry;
 use bellboard_proto::v1;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
-use prost::encoding::{WireType, encode_key};
+use prost::encoding::{DecodeContext, WireType, decode_key, encode_key, skip_field};
 
+use crate::wire::draft::meaning::meaning;
 use crate::wire::frame::snapshot_page;
 
 /// The field number of `Event.link`.
 const LINK_FIELD: u32 = 4;
+/// The field number of `Event.recorded_time`.
+const RECORDED_TIME_FIELD: u32 = 14;
 /// The field number of `Event.session_opened`.
 const SESSION_OPENED_FIELD: u16 = 20;
 
@@ -87,6 +90,34 @@ impl Encode for Protobuf {
         snapshot_page(sessions, offset).encode_to_vec().into()
     }
 
+    fn recorded(&self, bytes: &Bytes) -> Option<Time> {
+        // The hub's part lies before the writer's, so this stops after a few short fields.
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            let (tag, wire_type) = decode_key(&mut rest).ok()?;
+            if tag == RECORDED_TIME_FIELD {
+                let time: prost_types::Timestamp = Message::decode_length_delimited(&mut rest).ok()?;
+                return Time::from_parts(time.seconds, time.nanos);
+            }
+            skip_field(wire_type, tag, &mut rest, DecodeContext::default()).ok()?;
+        }
+        None
+    }
+
+    fn told(&self, stored: &Bytes) -> Option<Told> {
+        let event = v1::Event::decode(stored.clone()).ok()?;
+        let recorded = event.recorded_time?;
+        let meaning = meaning(event.payload.as_ref()).ok()?;
+        Some(Told {
+            session: SessionId::parse(&event.session_id).ok()?,
+            parent: SessionId::parse(&event.parent_session_id).ok(),
+            life: event.life,
+            recorded: Time::from_parts(recorded.seconds, recorded.nanos)?,
+            opens: meaning.opens,
+            session_step: meaning.session_step,
+        })
+    }
+
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {
         let named = v1::Delta {
             session_id: session.to_string(),
@@ -126,6 +157,7 @@ pub fn session_key(key: &SessionKey) -> v1::SessionKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bellboard_core::event::SessionStep;
     use bellboard_core::id::EventId;
     use bellboard_core::offset::Index;
 
@@ -165,5 +197,37 @@ mod tests {
         );
         assert!(matches!(event.payload, Some(v1::event::Payload::MessageStarted(_))));
         assert_eq!(&sent[..stored.len()], &stored[..], "the link is the last field");
+        assert_eq!(Protobuf.recorded(&stored), Some(Time(1_500_000)));
+        assert_eq!(Protobuf.recorded(&sent), Some(Time(1_500_000)));
+        assert_eq!(Protobuf.recorded(&stored.slice(..10)), None);
+    }
+
+    #[test]
+    fn what_was_stored_tells_what_its_draft_said() {
+        let [session, parent] = ["s", "p"].map(|id| SessionId::parse(id).unwrap());
+        let event_id = EventId::parse("e").unwrap();
+        let placement = Placement {
+            offset: Offset(7),
+            index: Index(3),
+            recorded: Time(1_500_000),
+            event_id: &event_id,
+            session: &session,
+            root: &parent,
+            parent: Some(&parent),
+            life: 2,
+        };
+        let key = SessionKey::parse("v", "i", "/p", "n").unwrap();
+        let (_, body) = Protobuf.opened(Some(&key), Time(1));
+        let told = Protobuf.told(&Protobuf.event(&placement, &body)).unwrap();
+        let expected = Told {
+            session,
+            parent: Some(parent),
+            life: 2,
+            recorded: Time(1_500_000),
+            opens: Some(key),
+            session_step: SessionStep::Opened(Box::default()),
+        };
+        assert_eq!(told, expected);
+        assert_eq!(Protobuf.told(&Bytes::from_static(b"\xff")), None);
     }
 }

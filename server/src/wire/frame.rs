@@ -8,7 +8,8 @@ use std::time::Duration;
 use bellboard_core::event::Raw;
 use bellboard_core::limits;
 use bellboard_core::offset::Offset;
-use bellboard_core::subscription::frame::{Answer, ClosingReason, Frame, ResetReason, SnapshotEntry};
+use bellboard_core::store::Missing;
+use bellboard_core::subscription::frame::{Answer, ClosingReason, Frame, GapReason, ResetReason, SnapshotEntry};
 use bellboard_core::window::deltas::{Channel, ItemText};
 use bellboard_proto::hub::v1::{self as hub, subscribe_response::Frame as Sent};
 use bellboard_proto::v1::{self, item_text::State};
@@ -77,6 +78,19 @@ impl Stream {
             Frame::ItemText(text) => Sent::ItemText(item_text(text)),
             Frame::CaughtUp(tail) => Sent::CaughtUp(v1::CaughtUp { tail: tail.0 }),
             Frame::FellBehind(by) => Sent::FellBehind(v1::FellBehind { by }),
+            Frame::Gap {
+                from,
+                until,
+                sessions,
+                reason,
+            } => Sent::Gap(v1::Gap {
+                from: from.0,
+                until: until.0,
+                sessions: sessions.into_iter().map(missing).collect(),
+                reason: match reason {
+                    GapReason::Trimmed => v1::GapReason::Trimmed.into(),
+                },
+            }),
             Frame::Heartbeat { from, until } => {
                 let tail = self.tail.max(until).0;
                 Sent::Heartbeat(v1::Heartbeat {
@@ -90,6 +104,14 @@ impl Stream {
             }),
             Frame::Closing { reason, retry_after } => Sent::Closing(closing(reason, retry_after)),
         }
+    }
+}
+
+fn missing(missing: Missing) -> v1::SessionGap {
+    v1::SessionGap {
+        session_id: missing.session.to_string(),
+        from_index: missing.from.0,
+        until_index: missing.until.0,
     }
 }
 

@@ -3,12 +3,13 @@
 //! Believe this: the first page fixes where the list ends. What is stored while a client turns pages is not in the list, and is what its
 //! resume token continues with.
 
+use bellboard_core::event::Raw;
 use bellboard_core::interest::{Detail, Interest, Interests, Selector};
 use bellboard_core::limits;
 use bellboard_core::log::Log;
-use bellboard_core::offset::Offset;
+use bellboard_core::offset::{Offset, Time};
 use bellboard_core::resume_token::{Keyring, Kind, Place};
-use bellboard_core::store::{Page, Read, raws_beside};
+use bellboard_core::store::{Error, Page, Read, raws_beside};
 use bellboard_proto::hub::v1 as hub;
 use bellboard_proto::v1;
 use tonic::Status;
@@ -17,7 +18,7 @@ use crate::wire::fault::Fault;
 use crate::wire::frame::event_raw;
 use crate::wire::interest;
 use crate::wire::page_token::{PAGE_BYTES_MAX, PageToken, page_len, request_hash};
-use crate::wire::status::stored;
+use crate::wire::status::{history_gone, stored};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -32,8 +33,8 @@ pub struct List {
     order: Order,
     size: usize,
     include_raw: bool,
-    /// Where this page begins (ascending), or before what it lies (descending).
-    at: Offset,
+    /// Where this page begins (ascending), or before what it lies (descending). None for the first page.
+    at: Option<Offset>,
     /// Where the list ends.
     tail: Offset,
     request: u64,
@@ -64,27 +65,18 @@ impl List {
         };
         let request = request_of(&interests, order);
         let (tail, _) = log.tail();
-        let place = match (page_token.as_str(), order) {
-            ("", Order::Ascending) => PageToken {
-                at: log.row().oldest,
-                tail,
-                request,
-            },
-            ("", Order::Descending) => PageToken {
-                at: tail,
-                tail,
-                request,
-            },
-            (token, _) => PageToken::parse(token, request)?,
+        let place = match page_token.as_str() {
+            "" => None,
+            token => Some(PageToken::parse(token, request)?),
         };
         // A token of an earlier log, or a forged one, may name places that are not there.
-        let tail = place.tail.min(tail);
+        let tail = place.map_or(tail, |place| place.tail.min(tail));
         Ok(List {
             interests,
             order,
             size: page_len(page_size)?,
             include_raw,
-            at: place.at.min(tail),
+            at: place.map(|place| place.at.min(tail)),
             tail,
             request,
         })
@@ -93,13 +85,33 @@ impl List {
     /// Reads the page.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub async fn page(self, log: &Log, keyring: &Keyring) -> Result<hub::ListEventsResponse, Status> {
-        let oldest = log.row().oldest;
+    /// HISTORY_GONE when something of the list went since the page before it was read, and when the store cannot be read.
+    pub async fn page(self, log: &Log, keyring: &Keyring, now: Time) -> Result<hub::ListEventsResponse, Status> {
+        loop {
+            let oldest = log.look_at_age(now).await.map_err(|error| stored(&error))?;
+            match self.page_from(log, oldest).await {
+                Ok((page, raws)) => return self.response(log, keyring, page, raws, oldest).await,
+                // Trimmed while it was read.
+                Err(Failed::Store(Error::Trimmed(oldest))) => log.trimmed(oldest),
+                Err(Failed::Store(error)) => return Err(stored(&error)),
+                Err(Failed::Gone(from)) => return Err(gone(from, oldest)),
+            }
+        }
+    }
+
+    /// The page, in a log that begins at `oldest`.
+    async fn page_from(&self, log: &Log, oldest: Offset) -> Result<(Page, Vec<(Offset, Raw)>), Failed> {
         let (from, until) = match self.order {
-            Order::Ascending => (self.at, self.tail),
-            Order::Descending => (oldest, self.at),
+            Order::Ascending => (self.at.unwrap_or(oldest), self.tail.max(oldest)),
+            Order::Descending => (oldest, self.at.unwrap_or(self.tail).max(oldest)),
         };
+        if from < oldest {
+            let missing = log.store().missing(log.row(), &self.interests, from, oldest, 1);
+            if !missing.await?.is_empty() {
+                return Err(Failed::Gone(from));
+            }
+        }
+        let from = from.max(oldest);
         let read = Read {
             log: log.row(),
             interests: &self.interests,
@@ -113,8 +125,19 @@ impl List {
             Order::Ascending => log.store().read(read).await,
             Order::Descending => log.store().read_back(read).await,
         };
-        let mut page = page.map_err(|error| stored(&error))?;
+        let mut page = page?;
         let raws = self.raws(log, &mut page).await?;
+        Ok((page, raws))
+    }
+
+    async fn response(
+        &self,
+        log: &Log,
+        keyring: &Keyring,
+        page: Page,
+        raws: Vec<(Offset, Raw)>,
+        oldest: Offset,
+    ) -> Result<hub::ListEventsResponse, Status> {
         let done = match self.order {
             Order::Ascending => page.until >= self.tail,
             Order::Descending => page.until <= oldest,
@@ -127,7 +150,8 @@ impl List {
         Ok(hub::ListEventsResponse {
             next_page_token: if done { String::new() } else { next.encode() },
             resume_token: self.resume_token(log, keyring, &page).await?,
-            raws,
+            raws: raws.into_iter().map(event_raw).collect(),
+            oldest: oldest.0,
             events: page.events.into_iter().map(|event| event.bytes).collect(),
         })
     }
@@ -152,12 +176,12 @@ impl List {
     }
 
     /// The raw records beside the page, where asked for. The page ends earlier where it does not take them all.
-    async fn raws(&self, log: &Log, page: &mut Page) -> Result<Vec<v1::EventRaw>, Status> {
+    async fn raws(&self, log: &Log, page: &mut Page) -> Result<Vec<(Offset, Raw)>, Error> {
         if !self.include_raw {
             return Ok(Vec::new());
         }
         let read = page.events.len();
-        let raws = raws_beside(log.store(), log.row().key, &mut page.events, PAGE_BYTES_MAX).await;
+        let raws = raws_beside(log.store(), log.row(), &mut page.events, PAGE_BYTES_MAX).await?;
         if let Some(last) = page.events.last().filter(|_| page.events.len() < read) {
             (page.until, page.link) = match self.order {
                 Order::Ascending => (last.offset.next(), last.link),
@@ -165,12 +189,29 @@ impl List {
                 Order::Descending => (last.offset, page.link),
             };
         }
-        Ok(raws
-            .map_err(|error| stored(&error))?
-            .into_iter()
-            .map(event_raw)
-            .collect())
+        Ok(raws)
     }
+}
+
+/// Why there is no page.
+enum Failed {
+    /// Something of the list lay at or behind this offset and went since the page before it was read.
+    Gone(Offset),
+    /// The store cannot be read.
+    Store(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed::Store(error)
+    }
+}
+
+fn gone(from: Offset, oldest: Offset) -> Status {
+    let message = format!(
+        "events from {from} on are no longer kept; the oldest is {oldest}; begin the list anew without page_token"
+    );
+    history_gone(message, &[("from", from.to_string()), ("oldest", oldest.to_string())])
 }
 
 /// The page token by which `ListEvents` continues below a snapshot's items, for one session at CONTENT in descending order.

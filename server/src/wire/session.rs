@@ -67,7 +67,7 @@ pub fn row(session: &Session) -> v1::Session {
         }),
         totals: None,
         event_count: session.next_index.0,
-        trimmed_until: 0,
+        trimmed_until: session.trimmed.until.0,
         last_offset: Some(session.last_offset.0),
         create_time: Some(timestamp(session.created)),
         update_time: Some(timestamp(session.updated)),

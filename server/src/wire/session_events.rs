@@ -173,7 +173,8 @@ impl SessionEventsService for Service {
         let allowed = self.state.authorize(&request, Scope::Read).await?;
         let list = list_events::List::parse(request.into_inner(), &allowed.log)?;
         let keyring = self.state.hub.keyring();
-        Ok(Response::new(list.page(&allowed.log, &keyring).await?))
+        let now = self.state.hub.clock().now();
+        Ok(Response::new(list.page(&allowed.log, &keyring, now).await?))
     }
 
     async fn open_writer(

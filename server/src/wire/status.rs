@@ -149,6 +149,7 @@ pub fn denied(denied: Denied) -> Status {
 #[must_use]
 pub fn stored(error: &store::Error) -> Status {
     let (code, reason) = match error {
+        store::Error::Trimmed(oldest) => return history_gone(error.to_string(), &[("oldest", oldest.to_string())]),
         store::Error::Full => (Code::ResourceExhausted, ErrorReason::StorageFull),
         store::Error::Constraint(_) | store::Error::Corrupt(_) => (Code::Internal, ErrorReason::Internal),
         store::Error::CommitUnknown | store::Error::Unavailable(_) => {
@@ -160,9 +161,17 @@ pub fn stored(error: &store::Error) -> Status {
     let message = match error {
         store::Error::Full => "the disk is full; try again when there is room",
         store::Error::Constraint(_) | store::Error::Corrupt(_) => "the hub cannot read its own log; report it",
-        store::Error::CommitUnknown | store::Error::Unavailable(_) => "the log is not available now; try again",
+        store::Error::CommitUnknown | store::Error::Unavailable(_) | store::Error::Trimmed(_) => {
+            "the log is not available now; try again"
+        }
     };
     Answer::new(code, reason, message, &[]).retry(STORAGE_RETRY).into()
+}
+
+/// OUT_OF_RANGE for what is no longer kept.
+#[must_use]
+pub fn history_gone(message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
+    status(Code::OutOfRange, ErrorReason::HistoryGone, message, metadata)
 }
 
 /// What an append's failure as a whole means to a caller.
@@ -200,7 +209,7 @@ pub fn subscribed(error: &subscription::Error) -> Status {
         ),
         subscription::Error::HistoryGone { from, oldest } => {
             let metadata = [("from", from.to_string()), ("oldest", oldest.to_string())];
-            status(Code::OutOfRange, ErrorReason::HistoryGone, error.to_string(), &metadata)
+            history_gone(error.to_string(), &metadata)
         }
         subscription::Error::TooFarBehind(limit) => {
             let metadata = [("replay_limit", limit.to_string())];

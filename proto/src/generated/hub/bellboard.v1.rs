@@ -1178,6 +1178,10 @@ pub struct ListEventsResponse {
     /// The raw vendor bytes of those of the events that have some, when asked for.
     #[prost(message, repeated, tag = "4")]
     pub raws: ::prost::alloc::vec::Vec<crate::v1::EventRaw>,
+    /// The smallest offset still kept: a descending listing ends there, and an ascending one begins there. What lay before it was
+    /// trimmed and will not come.
+    #[prost(uint64, tag = "5")]
+    pub oldest: u64,
 }
 /// An event to append.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1356,7 +1360,7 @@ pub mod session_events_service_server {
             tonic::Status,
         >;
         /// Lists stored events in pages, forwards or backwards, and gives a resume token from which to follow them live. Errors:
-        /// PAGE_TOKEN_INVALID, INVALID_FIELD.
+        /// PAGE_TOKEN_INVALID, INVALID_FIELD, HISTORY_GONE where something of an ascending listing was trimmed between two pages.
         async fn list_events(
             &self,
             request: tonic::Request<crate::v1::ListEventsRequest>,

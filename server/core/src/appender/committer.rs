@@ -29,9 +29,9 @@ const UNKNOWN_WAIT: Duration = Duration::from_millis(50);
 /// The committer. It lives as one task, and ends when the last [`Appender`] is gone.
 #[derive(Debug)]
 pub struct Committer {
-    store: Arc<dyn Store>,
-    encode: Arc<dyn Encode>,
-    clock: Arc<dyn Clock>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) encode: Arc<dyn Encode>,
+    pub(super) clock: Arc<dyn Clock>,
     jobs: mpsc::Receiver<Queued>,
     /// Folded rows of each log, true for the tail that is kept with them and for no other.
     cache: HashMap<LogKey, Cached>,
@@ -135,6 +135,10 @@ impl Committer {
                 }
                 Job::Deltas { log, claim, deltas } => self.pass_on(&log, claim.as_ref(), deltas),
                 Job::Compare { log } => self.compare(&log).await,
+                Job::Trim { log, retention, reply } => {
+                    // Whoever asked may have gone away; what was trimmed is gone all the same.
+                    let _ = reply.send(self.trim(&log, &retention).await);
+                }
             }
         }
     }
@@ -174,6 +178,7 @@ impl Committer {
                 ));
             }
             log.catch_up(row.tail, row.link);
+            log.trimmed(row.oldest);
             let rows = &mut cached(&mut self.cache, &row).rows;
             let own: Vec<usize> = (0..tasks.len())
                 .filter(|at| job_log(&jobs[tasks[*at].job()]).row().key == key)
@@ -271,9 +276,12 @@ impl Committer {
 
     /// Announces what lies in the store beyond the announced tail. Here and nowhere else, because between a commit and its
     /// announcement the store is ahead of every log, and only the committer knows that it is about to say so.
-    async fn compare(&self, log: &Log) {
+    pub(super) async fn compare(&self, log: &Log) {
         match self.store.open_log(&log.row().tenant).await {
-            Ok(row) if row.epoch == log.row().epoch => log.catch_up(row.tail, row.link),
+            Ok(row) if row.epoch == log.row().epoch => {
+                log.catch_up(row.tail, row.link);
+                log.trimmed(row.oldest);
+            }
             Ok(row) => error!(epoch = %row.epoch, "the log under this hub is another one; restart it"),
             Err(error) => warn!(%error, "the tail cannot be compared with the store"),
         }
@@ -328,7 +336,7 @@ fn tasks(job: usize, what: &Job) -> Vec<Task> {
     match what {
         Job::Append { appends, .. } => (0..appends.len()).map(|append| Task::Append { job, append }).collect(),
         Job::Open { .. } | Job::Renew { .. } => vec![Task::Writer { job }],
-        Job::Deltas { .. } | Job::Compare { .. } => Vec::new(),
+        Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. } => Vec::new(),
     }
 }
 
@@ -336,7 +344,7 @@ const fn weight(job: &Job) -> usize {
     match job {
         Job::Append { appends, .. } => appends.len(),
         Job::Open { sessions, .. } | Job::Renew { sessions, .. } => 1 + sessions.len(),
-        Job::Deltas { .. } | Job::Compare { .. } => 1,
+        Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. } => 1,
     }
 }
 
@@ -346,6 +354,7 @@ const fn job_log(job: &Job) -> &Arc<Log> {
         | Job::Open { log, .. }
         | Job::Renew { log, .. }
         | Job::Deltas { log, .. }
+        | Job::Trim { log, .. }
         | Job::Compare { log } => log,
     }
 }
@@ -406,9 +415,8 @@ fn decide(decision: &mut Decision<'_>, jobs: &[Job], task: Task) -> Done {
             let checked = decision.check(claim).map(|row| row.last_seq);
             Done::Writer(checked.map(|last_seq| grant(decision, claim.fence, last_seq, sessions)))
         }
-        (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. } | Job::Compare { .. }) => {
-            Done::Append(Err(Error::Unavailable))
-        }
+        (Task::Writer { .. }, Job::Append { .. })
+        | (_, Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. }) => Done::Append(Err(Error::Unavailable)),
     }
 }
 
@@ -434,7 +442,8 @@ fn wanted(jobs: &[Job], tasks: impl Iterator<Item = Task>) -> Wanted {
             }
             (_, Job::Open { writer, sessions, .. }) => wanted.writer(writer, sessions),
             (_, Job::Renew { claim, sessions, .. }) => wanted.writer(&claim.writer, sessions),
-            (Task::Writer { .. }, Job::Append { .. }) | (_, Job::Deltas { .. } | Job::Compare { .. }) => {}
+            (Task::Writer { .. }, Job::Append { .. })
+            | (_, Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. }) => {}
         }
     }
     wanted

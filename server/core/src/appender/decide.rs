@@ -327,13 +327,8 @@ impl<'a> Decision<'a> {
         lineage: Option<Box<[SessionId]>>,
     ) -> (Session, EventId, Stored) {
         let (offset, index) = (self.log.tail, session.next_index);
-        if let Some(life) = draft.life.filter(|life| *life > session.life) {
-            session.live_again(life);
-        }
-        if session.key.is_none() {
-            session.key.clone_from(&draft.opens);
-        }
-        let stood = session.apply(&draft.session_step, lineage, offset, self.now);
+        let step = session.meet(draft.life, draft.opens.as_ref(), &draft.session_step);
+        let stood = session.apply(&step, lineage, offset, self.now);
         let moved_from = stood.as_ref().map(|stood| stood.routing.clone());
         if let Some(stood) = stood {
             self.changes.stood.push(stood);
@@ -367,7 +362,7 @@ impl<'a> Decision<'a> {
             link,
             bytes: self.encode.linked(&stored, link),
         });
-        self.changes.events.push(EventRow {
+        let row = EventRow {
             offset,
             session: session.number,
             index,
@@ -379,7 +374,9 @@ impl<'a> Decision<'a> {
             link,
             stored,
             raw: draft.raw.clone(),
-        });
+        };
+        self.log.keep(&row, self.now);
+        self.changes.events.push(row);
         self.changed.insert_session(session.clone());
         (session, event_id, Stored { offset, index })
     }

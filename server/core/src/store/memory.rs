@@ -19,7 +19,9 @@ use async_trait::async_trait;
 use self::clients::Clients;
 use self::rows::Log;
 use self::transaction::Open;
-use super::{Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Transaction};
+use super::{
+    Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Transaction,
+};
 use crate::client::{ClientKey, Incarnation};
 use crate::event::{Encode, Raw, Routing};
 use crate::id::{SessionId, TenantId};
@@ -144,6 +146,8 @@ impl State {
             recorded: Time::default(),
             fence: 0,
             sessions: 0,
+            oldest_recorded: Time::default(),
+            bytes: 0,
         };
         self.tenants.insert(tenant.clone(), key);
         self.logs.insert(key, Log::new(row.clone()));
@@ -189,6 +193,18 @@ impl Store for Memory {
         self.state.with_log(log.key, |log| log.link_before(offset))
     }
 
+    async fn missing(
+        &self,
+        log: &LogRow,
+        interests: &Interests,
+        from: Offset,
+        until: Offset,
+        most: usize,
+    ) -> Result<Vec<Missing>, Error> {
+        self.state
+            .with_log(log.key, |log| read::missing(log, interests, from, until, most))
+    }
+
     async fn count(
         &self,
         log: &LogRow,
@@ -203,7 +219,7 @@ impl Store for Memory {
 
     async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
         self.state
-            .with_log(log.key, |log| read::seek_back(log, interests, until, count))
+            .with_log(log.key, |of| read::seek_back(of, interests, log.oldest, until, count))
     }
 
     async fn moved_at(&self, log: LogKey, offset: Offset) -> Result<Vec<Arc<Routing>>, Error> {

@@ -36,6 +36,8 @@ pub mod snapshots;
 pub mod rows;
 #[doc(hidden)]
 pub mod transactions;
+#[doc(hidden)]
+pub mod trims;
 
 mod chain;
 mod plain;
@@ -157,6 +159,16 @@ macro_rules! store_suite {
             snapshots::a_walk_for_items_ends_where_it_must,
             snapshots::bytes_are_shared_by_all_sessions_of_a_snapshot,
             snapshots::rows_of_a_snapshot_are_bounded_in_bytes,
+            trims::a_trim_takes_a_prefix_and_keeps_what_it_says,
+            trims::what_was_trimmed_is_never_left_out_silently,
+            trims::links_outlive_their_events_for_a_while,
+            trims::a_trim_that_is_no_prefix_is_refused,
+            trims::a_trim_that_is_not_committed_leaves_everything,
+            trims::an_append_leaves_what_is_trimmed_and_goes_on_behind_it,
+            trims::only_sessions_that_lack_something_wanted_are_missing,
+            trims::no_item_of_a_snapshot_is_older_than_was_asked,
+            trims::who_wanders_is_never_missed_silently,
+            trims::bases_are_found_below_one_another,
         );
     };
     (@each ($make:expr) $($room:ident :: $promise:ident,)*) => {$(

@@ -8,6 +8,7 @@ use crate::handoff::{Handoff, Live};
 use crate::link::Link;
 use crate::offset::Offset;
 use crate::resume_token::{self, Kind};
+use crate::store::{self, LogRow};
 use crate::subscription::frame::{Answer, Frame, ResetReason};
 use crate::subscription::giving::Giving;
 use crate::subscription::start::{OnGap, Present, Start, Weighed, weigh};
@@ -22,11 +23,15 @@ impl Subscription {
             Start::Resume(token) => return self.resume(token).await,
             Start::Snapshot => return Ok((Answer::Started, None)),
             Start::Now => return Ok((Answer::Started, Some((tail, link)))),
-            Start::Oldest => row.oldest,
+            Start::Oldest => log.look_at_age(self.around.clock.now()).await?,
             Start::Last(0) => return Ok((Answer::Started, Some((tail, link)))),
             Start::Last(count) => {
+                let row = LogRow {
+                    oldest: log.look_at_age(self.around.clock.now()).await?,
+                    ..row.clone()
+                };
                 log.store()
-                    .seek_back(row, &self.request.interests, tail, *count)
+                    .seek_back(&row, &self.request.interests, tail, *count)
                     .await?
             }
         };
@@ -44,17 +49,24 @@ impl Subscription {
         let present = self.present(place.next).await?;
         let link = match weigh(&place, &present) {
             Weighed::IfLinked(link) => link,
-            Weighed::Reset(ResetReason::ResumeTokenTooOld) => return self.gone(place.next, present.oldest).await,
             Weighed::Reset(reason) => return reset(reason),
         };
-        if self.link_before(place.next).await? != link {
-            return reset(ResetReason::HistoryChanged);
+        match self.link_before(place.next).await {
+            Ok(known) if known == link => {}
+            Ok(_) => return reset(ResetReason::HistoryChanged),
+            // Nobody can tell any more whether it belongs to this log.
+            Err(Error::Store(store::Error::Trimmed(oldest))) => return self.history_gone(place.next, oldest),
+            Err(error) => return Err(error),
+        }
+        let from = self.first_kept(place.next).await?;
+        if from > place.next && self.request.on_gap != OnGap::Continue && self.lacks(place.next, from).await? {
+            return self.history_gone(place.next, from);
         }
         let most = self.request.replay_events;
-        if place.next.distance(present.tail) > most && self.request.on_gap != OnGap::Continue {
+        if from.distance(present.tail) > most && self.request.on_gap != OnGap::Continue {
             let count = log
                 .store()
-                .count(log.row(), &self.request.interests, place.next, present.tail, most + 1)
+                .count(log.row(), &self.request.interests, from, present.tail, most + 1)
                 .await?;
             if count > most {
                 return match self.request.on_gap {
@@ -79,21 +91,19 @@ impl Subscription {
         }
         Ok(Present {
             epoch: row.epoch,
-            oldest: row.oldest,
             tail,
             interests: self.interests_hash,
         })
     }
 
-    async fn gone(&self, from: Offset, oldest: Offset) -> Result<(Answer, Option<(Offset, Link)>), Error> {
+    fn history_gone(&self, from: Offset, oldest: Offset) -> Result<(Answer, Option<(Offset, Link)>), Error> {
         match self.request.on_gap {
-            OnGap::Snapshot => Ok((Answer::Reset(ResetReason::ResumeTokenTooOld), None)),
-            OnGap::Continue => Ok((Answer::Resumed, Some((oldest, self.link_before(oldest).await?)))),
+            OnGap::Snapshot | OnGap::Continue => Ok((Answer::Reset(ResetReason::ResumeTokenTooOld), None)),
             OnGap::Fail => Err(Error::HistoryGone { from, oldest }),
         }
     }
 
-    async fn link_before(&self, offset: Offset) -> Result<Link, Error> {
+    pub(super) async fn link_before(&self, offset: Offset) -> Result<Link, Error> {
         let log = &self.around.log;
         let in_window = log.window().link_before(offset);
         match in_window {
@@ -108,35 +118,29 @@ impl Subscription {
         begin: Option<(Offset, Link)>,
         live: Live,
     ) -> Result<(), Error> {
+        let subscribed = |from, tail, oldest| Frame::Subscribed {
+            answer,
+            epoch: self.around.log.row().epoch,
+            from,
+            oldest,
+            tail,
+        };
         let (tail, _) = self.around.log.tail();
-        let row = self.around.log.row();
-        let (epoch, oldest) = (row.epoch, row.oldest);
         if let Some((from, link)) = begin {
+            let first = subscribed(from, tail, self.around.log.oldest());
             self.place(from, link, live);
-            self.ready.push_back(complete(Frame::Subscribed {
-                answer,
-                epoch,
-                from,
-                oldest,
-                tail,
-            }));
+            self.ready.push_back(complete(first));
             return Ok(());
         }
         let snapshot = self.shared_snapshot().await?;
         let from = snapshot.offset;
+        let first = subscribed(from, tail.max(from), self.around.log.oldest());
         self.place(from, snapshot.link, live);
         let reason = match answer {
             Answer::Reset(reason) => Some(reason),
             Answer::Started | Answer::Resumed => None,
         };
-        let subscribed = Frame::Subscribed {
-            answer,
-            epoch,
-            from,
-            oldest,
-            tail: tail.max(from),
-        };
-        self.ready.push_back((subscribed, Kind::SnapshotPending));
+        self.ready.push_back((first, Kind::SnapshotPending));
         self.give(Giving::new(snapshot), reason);
         Ok(())
     }

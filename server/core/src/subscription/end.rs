@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Error, Request, Subscription};
 use crate::interest::{Interest, Selector};
 use crate::limits;
+use crate::offset::Offset;
 use crate::resume_token::Kind;
 use crate::session::{Lifecycle, Session};
 use crate::store::SnapshotLimits;
@@ -85,6 +86,7 @@ impl Subscription {
             bytes: 0,
             row_bytes: limits::SNAPSHOT_ROW_BYTES_MAX,
             sessions: limits::SNAPSHOT_SESSIONS_MAX,
+            oldest: Offset::ZERO,
         };
         let now = log
             .store()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::event::{Event, Raw};
 use crate::offset::{Epoch, Offset, Time};
 use crate::resume_token;
-use crate::store::SessionSnapshot;
+use crate::store::{Missing, SessionSnapshot};
 use crate::window::deltas::ItemText;
 
 /// How a start was answered.
@@ -55,6 +55,13 @@ pub enum ClosingReason {
     MaxAge,
     /// All sessions of a `stop_when_closed` stream are closed and delivered. The only end that means "there is no more".
     Complete,
+}
+
+/// Why events will not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// They are no longer kept.
+    Trimmed,
 }
 
 /// One session of a snapshot page.
@@ -119,6 +126,17 @@ pub enum Frame {
     CaughtUp(Offset),
     /// The subscriber was too slow for the window, by so many events.
     FellBehind(u64),
+    /// Wanted events of `[from, until)` that will not come.
+    Gap {
+        /// Where the frame before ended.
+        from: Offset,
+        /// Where the next one begins.
+        until: Offset,
+        /// The sessions that they are of; none where there are too many to name.
+        sessions: Vec<Missing>,
+        /// Why.
+        reason: GapReason,
+    },
     /// Nothing wanted lies before `until`.
     Heartbeat {
         /// Where the frame before ended.

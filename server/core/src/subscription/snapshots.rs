@@ -226,6 +226,7 @@ impl Snapshots {
             scan: limits::SNAPSHOT_SCAN_MAX,
             bytes: limits::SNAPSHOT_BYTES_MAX,
             row_bytes: limits::SNAPSHOT_ROW_BYTES_MAX,
+            oldest: log.look_at_age(self.clock.now()).await?,
         };
         let snapshot = log.store().snapshot(wish.log, &wish.interests, limits).await?;
         self.counters.taken.fetch_add(1, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! How a start is answered.
 //!
 //! Believe this: a resume token is either continued exactly, or it is said why not. The order of the questions is the order in which
-//! an answer stops making sense: another log, an unfinished snapshot, other interests, a place that is not there, a place that is
-//! no longer there, a place with another past, a place too far away.
+//! an answer stops making sense: another log, an unfinished snapshot, other interests, a place that is not there, a place with another
+//! past, a place behind which something is no longer there, a place too far away.
 
 use crate::link::Link;
 use crate::offset::{Epoch, Offset};
@@ -41,8 +41,6 @@ pub enum OnGap {
 pub struct Present {
     /// Its identity.
     pub epoch: Epoch,
-    /// Smallest offset still kept.
-    pub oldest: Offset,
     /// First unwritten offset.
     pub tail: Offset,
     /// The hash of the interests that are asked for now.
@@ -69,8 +67,6 @@ pub fn weigh(place: &Place, present: &Present) -> Weighed {
         ResetReason::InterestsChanged
     } else if place.next > present.tail {
         ResetReason::ResumeTokenAhead
-    } else if place.next < present.oldest {
-        ResetReason::ResumeTokenTooOld
     } else {
         return Weighed::IfLinked(place.link);
     };
@@ -85,7 +81,6 @@ mod tests {
     fn every_reason_has_its_place_in_the_order() {
         let present = Present {
             epoch: Epoch(1),
-            oldest: Offset(5),
             tail: Offset(10),
             interests: 3,
         };
@@ -104,20 +99,6 @@ mod tests {
                     ..good
                 },
                 None,
-            ),
-            (
-                Place {
-                    next: Offset(5),
-                    ..good
-                },
-                None,
-            ),
-            (
-                Place {
-                    next: Offset(4),
-                    ..good
-                },
-                Some(ResetReason::ResumeTokenTooOld),
             ),
             (
                 Place {

@@ -4,6 +4,7 @@ mod clients;
 mod controls;
 mod cost;
 mod ends;
+mod gone;
 mod live;
 mod resume;
 mod shared;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::event::{Encode, Kind, Placement};
+use crate::event::{Encode, Kind, Placement, Told};
 use crate::id::SessionId;
 use crate::link::Link;
 use crate::offset::{Offset, Time};
@@ -51,6 +51,14 @@ impl Encode for Kept {
         let page = [&pages.len().to_be_bytes()[..], &vec![0; bytes]].concat();
         pages.push(sessions);
         page.into()
+    }
+
+    fn recorded(&self, _: &Bytes) -> Option<Time> {
+        None
+    }
+
+    fn told(&self, _: &Bytes) -> Option<Told> {
+        None
     }
 
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {

@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 use crate::appender::committer::Committer;
 use crate::appender::{Append, Appender, Claim, Condition, DeltaDraft, Error, Outcome, Pending};
 use crate::clock::Manual;
-use crate::event::{Draft, ItemKey, ItemStep, SessionRef};
+use crate::event::{Draft, Encode, ItemKey, ItemStep, SessionRef};
 use crate::interest::Interests;
 use crate::log::Log;
-use crate::offset::Time;
+use crate::offset::{Offset, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
+use crate::retention::Retention;
 use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{LogRow, Store, Stored};
@@ -27,6 +28,7 @@ use crate::subscription::standing::Standing;
 use crate::subscription::start::{OnGap, Start};
 use crate::subscription::{self, Request, Subscription, Surroundings};
 use crate::testing::kept::Kept;
+use crate::testing::telling::Telling;
 use crate::testing::watched::{Watch, Watched};
 use crate::testing::{draft, principal, session, tenant, within, writer};
 use crate::window::Budget;
@@ -44,6 +46,7 @@ pub(crate) struct Rig {
     pub(crate) log: Arc<Log>,
     pub(crate) snapshots: Arc<Snapshots>,
     kept: Arc<Kept>,
+    pub(crate) retention: Retention,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) draining: End,
@@ -58,22 +61,38 @@ impl Rig {
     }
 
     pub(crate) async fn with_window(bytes: usize) -> Rig {
-        Rig::over(Memory::new(Arc::new(PlainEncode)), bytes).await
+        let plain = Arc::new(PlainEncode);
+        Rig::over(Memory::new(plain.clone()), plain, bytes, Retention::default()).await
     }
 
     /// Another process over the same store.
     pub(crate) async fn beside(first: &Rig) -> Rig {
-        Rig::over(first.memory.clone(), 1 << 30).await
+        let plain = Arc::new(PlainEncode);
+        Rig::over(first.memory.clone(), plain, 1 << 30, Retention::default()).await
     }
 
-    async fn over(memory: Arc<Memory>, bytes: usize) -> Rig {
+    /// With events that tell their time, of which so many are kept; and what such events must be named to.
+    pub(crate) async fn keeping(retention: Retention) -> (Rig, Arc<Telling>) {
+        let telling = Arc::new(Telling::default());
+        let memory = Memory::new(telling.clone());
+        (Rig::over(memory, telling.clone(), 1 << 30, retention).await, telling)
+    }
+
+    /// The same log with another window, as another process has it.
+    pub(crate) async fn again(&self, telling: &Arc<Telling>, window_bytes: usize) -> Rig {
+        let mut rig = Rig::over(self.memory.clone(), telling.clone(), window_bytes, self.retention).await;
+        rig.clock = self.clock.clone();
+        rig
+    }
+
+    async fn over(memory: Arc<Memory>, encode: Arc<dyn Encode>, bytes: usize, retention: Retention) -> Rig {
         let watch = Arc::new(Watch::default());
         let store: Arc<dyn Store> = Arc::new(Watched {
             inner: memory.clone(),
             watch: watch.clone(),
         });
         let clock = Manual::starting_at(Time(1_000_000));
-        let (appender, committer) = Committer::new(store.clone(), Arc::new(PlainEncode), clock.clone());
+        let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(committer.run());
         let row = store.open_log(&tenant("t")).await.unwrap();
@@ -86,7 +105,8 @@ impl Rig {
         Rig {
             snapshots: Snapshots::new(kept.clone(), clock.clone(), 1 << 30),
             kept,
-            log: Arc::new(Log::new(row, store, Budget::new(bytes))),
+            log: Arc::new(Log::new(row, store, encode, Budget::new(bytes), retention)),
+            retention,
             memory,
             watch,
             clock,
@@ -156,6 +176,17 @@ impl Rig {
     /// Waits until everything that was queued before is done.
     pub(crate) async fn settle(&self) {
         self.append(None, Vec::new()).await.unwrap();
+    }
+
+    /// Trims until nothing more is to be trimmed. Tells where the log begins then.
+    pub(crate) async fn trim(&self) -> Offset {
+        loop {
+            let piece = self.appender.trim(self.log.clone(), self.retention);
+            let piece = within(piece).await.unwrap();
+            if !piece.more {
+                return piece.oldest;
+            }
+        }
     }
 
     pub(crate) fn surroundings(&self) -> Surroundings {

@@ -16,8 +16,8 @@ use crate::offset::{Epoch, LogKey, Offset, SessionNumber};
 use crate::resume_token::{KeyId, ResumeKey};
 use crate::session::{Session, SessionKey};
 use crate::store::{
-    Changes, Error, LogRow, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Stored,
-    Transaction, WriterRow,
+    Changes, Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Stored,
+    StoredEvent, Transaction, Trim, WriterRow,
 };
 use crate::verify::{Evidence, KeptEvents, KeptSession};
 
@@ -143,6 +143,28 @@ impl Transaction for Open {
         self.inner.write(log, changes).await
     }
 
+    async fn events(
+        &mut self,
+        log: &LogRow,
+        from: Offset,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredEvent>, Error> {
+        self.inner.events(log, from, events_max, bytes_max).await
+    }
+
+    async fn bases(&mut self, log: LogKey, sessions: &[SessionNumber]) -> Result<Vec<Session>, Error> {
+        self.inner.bases(log, sessions).await
+    }
+
+    async fn bases_below(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        self.inner.bases_below(log, ancestors, most).await
+    }
+
+    async fn trim(&mut self, trim: Trim, links_max: u64) -> Result<(), Error> {
+        self.inner.trim(trim, links_max).await
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), Error> {
         self.watch.commits.fetch_add(1, Ordering::Relaxed);
         let blind = self.watch.blind_after.swap(0, Ordering::Relaxed);
@@ -180,6 +202,17 @@ impl Store for Watched {
 
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error> {
         self.inner.link_before(log, offset).await
+    }
+
+    async fn missing(
+        &self,
+        log: &LogRow,
+        interests: &Interests,
+        from: Offset,
+        until: Offset,
+        most: usize,
+    ) -> Result<Vec<Missing>, Error> {
+        self.inner.missing(log, interests, from, until, most).await
     }
 
     async fn count(

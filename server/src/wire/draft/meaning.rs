@@ -12,20 +12,20 @@ use crate::wire::session::{parse_key, parse_ref};
 
 /// What the hub understands of a payload.
 #[derive(Default)]
-pub(super) struct Meaning {
+pub(in crate::wire) struct Meaning {
     /// What it does to its item.
-    pub(super) item_step: Option<ItemStep>,
+    pub(in crate::wire) item_step: Option<ItemStep>,
     /// What it says of its session.
-    pub(super) session_step: SessionStep,
+    pub(in crate::wire) session_step: SessionStep,
     /// The key of the session that it opens.
-    pub(super) opens: Option<SessionKey>,
+    pub(in crate::wire) opens: Option<SessionKey>,
 }
 
 /// Reads a payload for what it means.
 ///
 /// # Errors
 /// Names what of it is at fault.
-pub(super) fn meaning(payload: Option<&Payload>) -> Result<Meaning, Fault> {
+pub(in crate::wire) fn meaning(payload: Option<&Payload>) -> Result<Meaning, Fault> {
     let item = |step| {
         Ok(Meaning {
             item_step: Some(step),

@@ -159,3 +159,45 @@ fn sizes_are_bounded_and_named() {
     };
     assert_eq!(check(named.encode_to_vec()).unwrap_err().field, "event.item_id");
 }
+
+#[test]
+fn what_opens_a_session_by_key_says_so_in_the_log() {
+    let key = v1::SessionKey {
+        vendor: "v".into(),
+        project: "/p/".into(),
+        native_id: "n".into(),
+        ..v1::SessionKey::default()
+    };
+    let opened = v1::SessionOpened {
+        facts: Some(v1::SessionFacts {
+            title: "t".into(),
+            ..v1::SessionFacts::default()
+        }),
+        ..v1::SessionOpened::default()
+    };
+    let sent = with(Payload::SessionOpened(opened.clone()));
+    let by_key = hub::EventAppend {
+        session: Some(v1::SessionRef {
+            r#ref: Some(v1::session_ref::Ref::Key(key.clone())),
+        }),
+        event: sent.clone().into(),
+        ..hub::EventAppend::default()
+    };
+    let draft = append(&by_key, None, Time(1)).draft.unwrap();
+    assert!(
+        draft.body.windows(sent.len()).any(|bytes| bytes == sent),
+        "as it was sent"
+    );
+    let normal = v1::SessionKey {
+        project: "/p".into(),
+        ..key
+    };
+    let expected = v1::SessionOpened {
+        key: Some(normal),
+        ..opened
+    };
+    let stored = v1::Event::decode(draft.body.clone()).unwrap();
+    assert_eq!(stored.payload, Some(Payload::SessionOpened(expected)));
+    assert_eq!(&*draft.opens.unwrap().project, "/p");
+    assert_eq!(check(sent).unwrap().opens, None, "by id there is no key to say");
+}

@@ -14,6 +14,7 @@ fn view(window_start: u64, due: u64, tail: u64, delta_due: u64) -> View {
             due: Offset(due),
             delta_due,
         },
+        oldest: Offset::ZERO,
         window_start: Offset(window_start),
     }
 }
@@ -41,6 +42,45 @@ const fn read(source: Source, from: u64, until: u64) -> Step {
 fn history_is_read_where_it_lies() {
     assert_eq!(at(3, Live::Unwanted).step(view(3, 8, 8, 0)), read(Source::Window, 3, 8));
     assert_eq!(at(3, Live::Unwanted).step(view(4, 8, 8, 0)), read(Source::Store, 3, 8));
+}
+
+#[test]
+fn what_is_no_longer_kept_is_not_read() {
+    let kept_from = |oldest| View {
+        oldest: Offset(oldest),
+        ..view(0, 8, 8, 2)
+    };
+    let mut handoff = level(3, Live::Wanted);
+    assert_eq!(handoff.step(kept_from(3)), read(Source::Window, 3, 8));
+    assert_eq!(handoff.step(kept_from(5)), Step::Gone(Offset(5)));
+    let mut unconcerned = handoff.clone();
+    unconcerned.has_read(Offset(5), link_before(Offset(5)));
+    assert_eq!(unconcerned.step(kept_from(5)), read(Source::Window, 5, 8));
+    assert_eq!(
+        handoff.clone().step(kept_from(9)),
+        Step::Gone(Offset(8)),
+        "what is not announced is not told"
+    );
+    // Where something was lost a text may have begun or ended.
+    handoff.has_texts(2);
+    handoff.has_lost(Offset(8), link_before(Offset(8)));
+    assert_eq!(handoff.tell(), (Offset(3), Offset(8)));
+    assert_eq!(handoff.step(kept_from(8)), Step::CaughtUp(Offset(8)));
+    assert_eq!(handoff.step(kept_from(8)), Step::SyncTexts);
+    let due = Reach {
+        due: Offset(3),
+        ..kept_from(5).reach
+    };
+    let nothing_due = View {
+        reach: due,
+        ..kept_from(5)
+    };
+    let mut handoff = level(3, Live::Unwanted);
+    assert_eq!(
+        handoff.step(nothing_due),
+        Step::Wait,
+        "nothing is missed by whom nothing was due"
+    );
 }
 
 #[test]

@@ -81,7 +81,11 @@ impl World {
             }
             (Some(mut handoff), Doing::Looked(reach)) => {
                 let window_start = self.log.window().start();
-                let step = handoff.step(View { reach, window_start });
+                let step = handoff.step(View {
+                    reach,
+                    oldest: Offset::ZERO,
+                    window_start,
+                });
                 self.check_worth(&stream, step);
                 stream.doing = Doing::Obey(step);
                 stream.handoff = Some(handoff);
@@ -107,7 +111,6 @@ impl World {
             (Some((next, link)), _) => {
                 let present = Present {
                     epoch: EPOCH,
-                    oldest: Offset::ZERO,
                     tail: if next > tail { self.committed.get() } else { tail },
                     interests: HASH,
                 };
@@ -193,6 +196,7 @@ impl World {
                 }
                 self.tell_client(state, handoff, |_| Told::CaughtUp(tail));
             }
+            Step::Gone(oldest) => panic!("nothing is trimmed here, and {oldest} is named as the oldest"),
             Step::FellBehind(by) => self.tell_client(state, handoff, |_| Told::FellBehind(by)),
             Step::SyncTexts => *texts_due = self.sync_texts(state, handoff),
             Step::ReadDeltas(number) => {

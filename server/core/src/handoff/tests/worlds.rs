@@ -15,6 +15,7 @@ use crate::handoff::tests::world::Truth;
 use crate::interest::{Detail, Interests, Selector};
 use crate::log::Log;
 use crate::offset::Offset;
+use crate::retention::Retention;
 use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{LogRow, Store as _};
@@ -35,7 +36,8 @@ fn walk(truth: Truth, begins: &[Begin], allowed: Allowed, runs_min: u64) {
     for begin in begins {
         let explorer = Rc::new(RefCell::new(Explorer::default()));
         loop {
-            let log = Log::new(row.clone(), memory.clone(), Budget::new(1 << 30));
+            let (encode, keep_all) = (Arc::new(PlainEncode), Retention::default());
+            let log = Log::new(row.clone(), memory.clone(), encode, Budget::new(1 << 30), keep_all);
             let one = || run(&truth, &explorer, log, *begin, allowed);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(one)) {
                 println!("{begin:?}, by the choices {:?}", explorer.borrow().path());

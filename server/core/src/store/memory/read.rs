@@ -2,16 +2,18 @@
 //!
 //! Believe this: whatever stopped a read, `until` tells how far it looked, and nothing wanted before that is missing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::rows::{self, Log, Routings};
 use crate::event::Encode;
 use crate::interest::Interests;
-use crate::offset::Offset;
-use crate::store::{Error, EventRow, Page, Read};
+use crate::offset::{Index, Offset, SessionNumber};
+use crate::store::{Error, EventRow, Missing, Page, Read, lacks};
 
 /// `[from, until)`, oldest first.
 pub(super) fn forward(log: &Log, encode: &dyn Encode, read: &Read<'_>) -> Result<Page, Error> {
+    log.check_kept(read.from)?;
     let mut gathered = Gathered::new(log, encode, read);
     let mut until = read.until.max(read.from);
     let candidates = candidates(log, read.interests, read.from, read.until);
@@ -43,6 +45,7 @@ pub(super) fn back(log: &Log, encode: &dyn Encode, read: &Read<'_>) -> Result<Pa
             break;
         }
     }
+    log.check_kept(down_to)?;
     gathered.page(down_to)
 }
 
@@ -59,17 +62,58 @@ pub(super) fn count(log: &Log, interests: &Interests, from: Offset, until: Offse
     Ok(count)
 }
 
+/// Which sessions have wanted events that were trimmed at `from` or behind it, or lie before `until`.
+pub(super) fn missing(
+    log: &Log,
+    interests: &Interests,
+    from: Offset,
+    until: Offset,
+    most: usize,
+) -> Result<Vec<Missing>, Error> {
+    let mut found: BTreeMap<SessionNumber, Missing> = BTreeMap::new();
+    for session in log.rows.sessions.values() {
+        let stood = log.rows.stood(session.number);
+        if lacks(session, stood, interests, from, log.row.oldest) {
+            let missing = Missing {
+                session: session.id.clone(),
+                from: Index(0),
+                until: session.trimmed.until,
+            };
+            found.insert(session.number, missing);
+        }
+    }
+    let mut routings = Routings::new();
+    for row in candidates(log, interests, from.max(log.row.oldest), until) {
+        if wanted(log, interests, &mut routings, row)? {
+            let session = log.routing(&mut routings, row.session, row.offset)?.session.clone();
+            let missing = found.entry(row.session).or_insert(Missing {
+                session,
+                from: row.index,
+                until: row.index,
+            });
+            missing.until = Index(row.index.0 + 1);
+        }
+    }
+    Ok(found.into_values().take(most).collect())
+}
+
 /// Where the `count`-th wanted event before `until` lies.
-pub(super) fn seek_back(log: &Log, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
+pub(super) fn seek_back(
+    log: &Log,
+    interests: &Interests,
+    oldest: Offset,
+    until: Offset,
+    count: u32,
+) -> Result<Offset, Error> {
     let mut routings = Routings::new();
     let mut left = count.max(1);
-    for row in candidates(log, interests, log.row.oldest, until).into_iter().rev() {
+    for row in candidates(log, interests, oldest, until).into_iter().rev() {
         left -= u32::from(wanted(log, interests, &mut routings, row)?);
         if left == 0 {
             return Ok(row.offset);
         }
     }
-    Ok(log.row.oldest)
+    Ok(oldest)
 }
 
 /// The events to look at, in offset order: those of single sessions if only such are wanted, else all.
@@ -82,9 +126,7 @@ fn candidates<'a>(log: &'a Log, interests: &Interests, from: Offset, until: Offs
     let mut offsets = Vec::new();
     for session in ids.into_iter().filter_map(|id| log.rows.session_by_id(id)) {
         let of_session = log.rows.offsets(session.number);
-        let start = of_session.partition_point(|offset| *offset < from);
-        let end = of_session.partition_point(|offset| *offset < until);
-        offsets.extend(of_session.get(start..end).unwrap_or_default());
+        offsets.extend(of_session.filter(|offset| (from..until).contains(offset)));
     }
     offsets.sort_unstable();
     offsets.dedup();

@@ -2,7 +2,7 @@
 //!
 //! Believe this: [`Rows`] serves twice, for what is committed and for what an open transaction adds to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{DedupeKey, Encode, Event, Routing};
@@ -17,15 +17,24 @@ use crate::verify::{KeptEvent, KeptEvents};
 pub(super) struct Log {
     pub(super) row: LogRow,
     pub(super) rows: Rows,
+    pub(super) trimmed: Trimmed,
     /// Held by the transaction that took the log's row, until it ends.
     pub(super) lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What is left of events that were trimmed.
+#[derive(Default)]
+pub(super) struct Trimmed {
+    pub(super) bases: HashMap<SessionNumber, Session>,
+    /// The links before them, those of the newest last.
+    pub(super) links: VecDeque<Link>,
 }
 
 /// Rows, and the ways to find them.
 #[derive(Default)]
 pub(super) struct Rows {
     /// In offset order, without holes.
-    pub(super) events: Vec<EventRow>,
+    pub(super) events: VecDeque<EventRow>,
     pub(super) sessions: HashMap<SessionNumber, Session>,
     pub(super) writers: HashMap<WriterId, WriterRow>,
     pub(super) dedupe: HashMap<(SessionNumber, DedupeKey), Stored>,
@@ -33,7 +42,7 @@ pub(super) struct Rows {
     pub(super) stood: HashMap<SessionNumber, Vec<Stood>>,
     ids: HashMap<SessionId, SessionNumber>,
     keys: HashMap<SessionKey, SessionNumber>,
-    offsets: HashMap<SessionNumber, Vec<Offset>>,
+    offsets: HashMap<SessionNumber, VecDeque<Offset>>,
 }
 
 /// Where the sessions stand now that one read meets, each made once.
@@ -44,12 +53,23 @@ impl Log {
         Log {
             row,
             rows: Rows::default(),
+            trimmed: Trimmed::default(),
             lock: Arc::default(),
         }
     }
 
     pub(super) fn event(&self, offset: Offset) -> Option<&EventRow> {
-        self.rows.events.get(usize::try_from(offset.0).ok()?)
+        let at = offset.0.checked_sub(self.row.oldest.0)?;
+        self.rows.events.get(usize::try_from(at).ok()?)
+    }
+
+    /// Fails when something of `[from, ..)` was trimmed.
+    pub(super) fn check_kept(&self, from: Offset) -> Result<(), Error> {
+        if from < self.row.oldest {
+            Err(Error::Trimmed(self.row.oldest))
+        } else {
+            Ok(())
+        }
     }
 
     /// The first events at or behind an offset, as they lie here.
@@ -71,13 +91,19 @@ impl Log {
     }
 
     pub(super) fn link_before(&self, offset: Offset) -> Result<Link, Error> {
-        match offset.0.checked_sub(1) {
-            None => Ok(self.row.base),
-            Some(before) => self
-                .event(Offset(before))
-                .map(|row| row.link)
-                .ok_or_else(|| Error::Corrupt(format!("there is no event {before}").into())),
+        let LogRow { oldest, base, .. } = self.row;
+        if offset == oldest {
+            return Ok(base);
         }
+        if offset > oldest {
+            let event = self.event(Offset(offset.0 - 1));
+            return event
+                .map(|row| row.link)
+                .ok_or_else(|| Error::Corrupt(format!("there is no event before {offset}").into()));
+        }
+        let back = usize::try_from(offset.distance(oldest) - 1).unwrap_or(usize::MAX);
+        let links = self.trimmed.links.iter().rev();
+        links.copied().nth(back).ok_or(Error::Trimmed(oldest))
     }
 
     /// Where a session stood when its event at `offset` was stored.
@@ -141,8 +167,8 @@ impl Rows {
     }
 
     /// Where a session's events lie, oldest first.
-    pub(super) fn offsets(&self, session: SessionNumber) -> &[Offset] {
-        self.offsets.get(&session).map_or(&[], Vec::as_slice)
+    pub(super) fn offsets(&self, session: SessionNumber) -> impl DoubleEndedIterator<Item = Offset> + '_ {
+        self.offsets.get(&session).into_iter().flatten().copied()
     }
 
     /// Where a session stood before, oldest first.
@@ -150,11 +176,22 @@ impl Rows {
         self.stood.get(&session).map_or(&[], Vec::as_slice)
     }
 
+    /// Lets go of where sessions stood that they left before this offset.
+    pub(super) fn forget_stood(&mut self, before: Offset) {
+        self.stood
+            .values_mut()
+            .for_each(|stood| stood.retain(|stood| stood.until >= before));
+    }
+
     pub(super) fn put_stood(&mut self, stood: Stood) {
         self.stood.entry(stood.session).or_default().push(stood);
     }
 
-    pub(super) fn put_session(&mut self, session: Session) {
+    /// What of a session is trimmed stays.
+    pub(super) fn put_session(&mut self, mut session: Session) {
+        if let Some(known) = self.sessions.get(&session.number) {
+            session.trimmed.clone_from(&known.trimmed);
+        }
         self.ids.insert(session.id.clone(), session.number);
         if let Some(key) = &session.key {
             self.keys.insert(key.clone(), session.number);
@@ -170,8 +207,22 @@ impl Rows {
             };
             self.dedupe.insert((event.session, key), stored);
         }
-        self.offsets.entry(event.session).or_default().push(event.offset);
-        self.events.push(event);
+        self.offsets.entry(event.session).or_default().push_back(event.offset);
+        self.events.push_back(event);
+    }
+
+    /// Lets the oldest events go, and moves what their sessions' bases say of them.
+    pub(super) fn trim(&mut self, count: usize, bases: &[Session]) {
+        for event in self.events.drain(..count) {
+            if let Some(offsets) = self.offsets.get_mut(&event.session) {
+                offsets.pop_front();
+            }
+        }
+        for base in bases {
+            if let Some(session) = self.sessions.get_mut(&base.number) {
+                session.trimmed.clone_from(&base.trimmed);
+            }
+        }
     }
 
     /// Adds all of `newer`, which comes after these.

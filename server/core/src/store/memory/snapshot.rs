@@ -112,12 +112,13 @@ fn newest_items(
     let mut items = Vec::new();
     let mut more_below = None;
     let mut down_to = session.last_offset.next();
-    for (looked, offset) in log.rows.offsets(session.number).iter().rev().enumerate() {
+    let kept = log.rows.offsets(session.number).rev();
+    for (looked, offset) in kept.take_while(|offset| *offset >= limits.oldest).enumerate() {
         if looked >= limits.scan || items.len() >= limits.items || *bytes_left == 0 {
             more_below = Some(down_to);
             break;
         }
-        let Some(row) = log.event(*offset) else { break };
+        let Some(row) = log.event(offset) else { break };
         if let (Some(item), Some(ItemStep::Started | ItemStep::Completed)) = (row.item, row.item_step)
             && interests.want(&routing, rows::family(row)?)
             && seen.insert(item)
@@ -132,7 +133,7 @@ fn newest_items(
             *bytes_left = left;
             items.push(event);
         }
-        down_to = *offset;
+        down_to = offset;
     }
     items.reverse();
     Ok(SessionSnapshot {

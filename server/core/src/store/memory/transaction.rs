@@ -12,9 +12,9 @@ use super::rows::{Log, Rows};
 use super::{Fault, Shared, constraint, no_log};
 use crate::event::DedupeKey;
 use crate::id::{SessionId, WriterId};
-use crate::offset::{LogKey, SessionNumber};
+use crate::offset::{LogKey, Offset, SessionNumber};
 use crate::session::{Session, SessionKey};
-use crate::store::{Changes, Error, EventRow, LogRow, Stored, Transaction, WriterRow};
+use crate::store::{Changes, Error, EventRow, LogRow, Stored, StoredEvent, Transaction, Trim, WriterRow};
 
 /// One open transaction.
 pub(super) struct Open {
@@ -26,6 +26,8 @@ pub(super) struct Open {
 struct Pending {
     row: LogRow,
     rows: Rows,
+    trims: Vec<Trim>,
+    links_max: usize,
     /// Lets the next transaction in when it is dropped.
     _lock: OwnedMutexGuard<()>,
 }
@@ -66,6 +68,8 @@ impl Transaction for Open {
             Pending {
                 row: row.clone(),
                 rows: Rows::default(),
+                trims: Vec::new(),
+                links_max: 0,
                 _lock: lock,
             },
         );
@@ -108,10 +112,10 @@ impl Transaction for Open {
         let pending = self.logs.get(&log).map(|pending| &pending.rows);
         self.state.with_log(log, |committed| {
             let own = pending.into_iter().flat_map(|rows| rows.events.iter().rev());
-            let older = committed.rows.offsets(session).iter().rev();
+            let older = committed.rows.offsets(session).rev();
             let found = own
                 .filter(|row| row.session == session)
-                .chain(older.filter_map(|offset| committed.event(*offset)))
+                .chain(older.filter_map(|offset| committed.event(offset)))
                 .take(scan_max)
                 .filter_map(|row| {
                     let (id, seq) = row.writer.as_ref()?;
@@ -139,6 +143,63 @@ impl Transaction for Open {
             .with_log(log.key, |committed| pending.write(committed, log, changes))
     }
 
+    async fn events(
+        &mut self,
+        log: &LogRow,
+        from: Offset,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredEvent>, Error> {
+        self.state.with_log(log.key, |committed| {
+            committed.check_kept(from)?;
+            let mut bytes = 0;
+            let rows = (from.0..committed.row.tail.0).filter_map(|offset| committed.event(Offset(offset)));
+            let fit = rows.take(events_max).take_while(|row| {
+                bytes += row.stored.len();
+                bytes <= bytes_max || row.offset == from
+            });
+            Ok(fit.map(kept).collect())
+        })
+    }
+
+    async fn bases(&mut self, log: LogKey, sessions: &[SessionNumber]) -> Result<Vec<Session>, Error> {
+        self.state.with_log(log, |committed| {
+            let base = |session| committed.trimmed.bases.get(session).cloned();
+            Ok(sessions.iter().filter_map(base).collect())
+        })
+    }
+
+    async fn bases_below(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        let below = |base: &&Session| base.ancestors.iter().any(|id| ancestors.contains(id));
+        self.state.with_log(log, |committed| {
+            let bases = committed.trimmed.bases.values();
+            Ok(bases.filter(below).take(most).cloned().collect())
+        })
+    }
+
+    async fn trim(&mut self, trim: Trim, links_max: u64) -> Result<(), Error> {
+        let pending = self
+            .logs
+            .get_mut(&trim.log.key)
+            .ok_or_else(|| constraint("the log was not locked before it was trimmed"))?;
+        let trimmed = pending.row.oldest.distance(trim.log.oldest);
+        if trim.log.oldest > pending.row.tail || trimmed != trim.links.len() as u64 {
+            return Err(constraint("a trim does not begin at the oldest event"));
+        }
+        let LogRow {
+            oldest,
+            base,
+            oldest_recorded,
+            bytes,
+            ..
+        } = trim.log;
+        (pending.row.oldest, pending.row.base) = (oldest, base);
+        (pending.row.oldest_recorded, pending.row.bytes) = (oldest_recorded, bytes);
+        pending.links_max = usize::try_from(links_max).unwrap_or(usize::MAX);
+        pending.trims.push(trim);
+        Ok(())
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), Error> {
         let Open { state, logs } = *self;
         // The locks are let go only after the rows are in, so whoever waited sees them.
@@ -147,10 +208,9 @@ impl Transaction for Open {
             if let Some(Fault::Before(error)) = fault {
                 return Err(error);
             }
-            for (key, Pending { row, rows, _lock }) in logs {
+            for (key, pending) in logs {
                 let log = state.logs.get_mut(&key).ok_or_else(|| no_log(key))?;
-                log.row = row;
-                log.rows.absorb(rows);
+                pending.apply(log);
             }
             match fault {
                 Some(Fault::After) => Err(Error::CommitUnknown),
@@ -160,7 +220,38 @@ impl Transaction for Open {
     }
 }
 
+/// The row as a trim and a rebuild take it.
+fn kept(row: &EventRow) -> StoredEvent {
+    StoredEvent {
+        offset: row.offset,
+        session: row.session,
+        index: row.index,
+        kind: row.kind,
+        writer: row.writer.clone(),
+        link: row.link,
+        stored: row.stored.clone(),
+        bytes: row.bytes(),
+    }
+}
+
 impl Pending {
+    /// Puts everything into the tables.
+    fn apply(self, log: &mut Log) {
+        log.row = self.row;
+        log.rows.absorb(self.rows);
+        for Trim { log: _, links, bases } in self.trims {
+            log.rows.trim(links.len(), &bases);
+            log.trimmed.links.extend(links);
+            let excess = log.trimmed.links.len().saturating_sub(self.links_max);
+            log.trimmed.links.drain(..excess);
+            let first = Offset(log.row.oldest.0.saturating_sub(log.trimmed.links.len() as u64));
+            log.rows.forget_stood(first);
+            log.trimmed
+                .bases
+                .extend(bases.into_iter().map(|base| (base.number, base)));
+        }
+    }
+
     fn write(&mut self, committed: &Log, log: &LogRow, changes: Changes) -> Result<(), Error> {
         let Changes {
             events,
@@ -204,9 +295,12 @@ impl Pending {
             recorded,
             fence,
             sessions,
+            oldest_recorded,
+            bytes,
         } = *log;
         (self.row.tail, self.row.link, self.row.recorded) = (tail, link, recorded);
         (self.row.fence, self.row.sessions) = (fence, sessions);
+        (self.row.oldest_recorded, self.row.bytes) = (oldest_recorded, bytes);
         Ok(())
     }
 
@@ -245,8 +339,14 @@ impl Pending {
         if !both.iter().any(|rows| rows.sessions.contains_key(session)) {
             return Err(constraint(format!("event {offset} has no session")));
         }
-        let next: usize = both.iter().map(|rows| rows.offsets(*session).len()).sum();
-        if index.0 != next as u64 {
+        let kept: usize = both.iter().map(|rows| rows.offsets(*session).count()).sum();
+        let trimmed = committed
+            .rows
+            .sessions
+            .get(session)
+            .map_or(0, |row| row.trimmed.until.0);
+        let next = trimmed + kept as u64;
+        if index.0 != next {
             return Err(constraint(format!("event {offset} has not index {next}")));
         }
         let key = dedupe.map(|key| (*session, key));

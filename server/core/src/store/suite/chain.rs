@@ -21,7 +21,7 @@ use crate::interest::Interests;
 use crate::link::{Digest, Link};
 use crate::offset::{Offset, SessionNumber, Time};
 use crate::session::{Session, SessionFacts, Stood};
-use crate::store::{Changes, Error, EventRow, LogRow, Store};
+use crate::store::{Changes, Error, EventRow, LogRow, Store, Trim};
 
 /// One log of a store, and all that was written to it.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ pub struct Chain {
     pub changes: Changes,
     committed: usize,
     committed_stood: usize,
+    genesis: Link,
     touched: BTreeSet<SessionId>,
 }
 
@@ -61,6 +62,7 @@ impl Chain {
     ) -> Chain {
         Chain {
             store: Arc::clone(store),
+            genesis: log.base,
             log,
             sessions,
             committed: history.len(),
@@ -173,6 +175,9 @@ impl Chain {
     /// # Errors
     /// What the store says; then the chain is no longer what the store holds.
     pub async fn try_commit(&mut self) -> Result<(), Error> {
+        for event in &self.history[self.committed..] {
+            self.log.keep(event, time(event.offset));
+        }
         let mut transaction = self.store.begin().await?;
         transaction.lock(self.log.key).await?;
         transaction.write(&self.log, self.pending()).await?;
@@ -184,11 +189,54 @@ impl Chain {
         Ok(())
     }
 
+    /// What takes everything before `until` away. A base is its session as it is now, under a title that says so.
+    #[must_use]
+    pub fn trim(&self, until: Offset) -> Trim {
+        let mut log = self.log.clone();
+        let mut bases: BTreeMap<SessionNumber, Session> = BTreeMap::new();
+        let gone = &self.history[log.oldest.0 as usize..until.0 as usize];
+        for event in gone {
+            let base = bases.entry(event.session).or_insert_with(|| Session {
+                ancestors: Box::default(),
+                ..self.numbered(event.session).clone()
+            });
+            base.facts.title = Some(format!("base at {until}").into());
+            base.trimmed.take(event.index, event.kind.family(), event.offset);
+            log.bytes -= event.bytes();
+        }
+        let links = gone.iter().map(|event| self.link_before(event.offset)).collect();
+        (log.oldest, log.base, log.oldest_recorded) = (until, self.link_before(until), time(until));
+        Trim {
+            log,
+            links,
+            bases: bases.into_values().collect(),
+        }
+    }
+
+    /// Takes everything before `until` away, and keeps so many links or a few more.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub async fn commit_trim(&mut self, until: Offset, links_max: u64) {
+        let trim = self.trim(until);
+        let mut transaction = self.store.begin().await.unwrap();
+        transaction.lock(self.log.key).await.unwrap();
+        transaction
+            .trim(trim.clone(), links_max)
+            .await
+            .expect("the trim is taken");
+        transaction.commit().await.unwrap();
+        self.log = trim.log;
+        for base in trim.bases {
+            self.sessions.get_mut(&base.id).expect("a known session").trimmed = base.trimmed;
+        }
+    }
+
     /// The link before an offset.
     #[must_use]
     pub fn link_before(&self, offset: Offset) -> Link {
         match offset.0.checked_sub(1) {
-            None => self.log.base,
+            None => self.genesis,
             Some(before) => self.history[before as usize].link,
         }
     }

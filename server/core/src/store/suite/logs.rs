@@ -26,7 +26,8 @@ pub(super) fn assert_same_log(one: &LogRow, other: &LogRow) {
         (
             (log.key, log.tenant.clone(), log.epoch, log.oldest),
             (log.tail, log.link, log.recorded, log.fence, log.sessions),
-            (log.link_key.genesis(Epoch(1)), log.base),
+            (log.oldest_recorded, log.bytes, log.base),
+            log.link_key.genesis(Epoch(1)),
         )
     };
     assert_eq!(fields(one), fields(other));
@@ -153,6 +154,7 @@ pub async fn tenants_cannot_see_each_others_rows(subject: Subject) {
         scan: 9,
         bytes: 9_999,
         row_bytes: 1 << 20,
+        oldest: Offset::ZERO,
     };
     let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
     assert_eq!(snapshot.sessions.len(), 1);

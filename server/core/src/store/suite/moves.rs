@@ -35,7 +35,7 @@ impl Dice {
 }
 
 /// The family tree, whose sessions then go about between two projects and below one another, in and out of commits.
-async fn wanderers(store: &Arc<dyn Store>, seed: u64) -> Chain {
+pub(super) async fn wanderers(store: &Arc<dyn Store>, seed: u64) -> Chain {
     let mut chain = family_tree_of(store, &format!("t{seed}")).await;
     let mut dice = Dice(seed);
     let above: [&[&str]; 4] = [&[], &["root"], &["alone"], &["alone", "root"]];
@@ -54,7 +54,7 @@ async fn wanderers(store: &Arc<dyn Store>, seed: u64) -> Chain {
     chain
 }
 
-fn all_interests() -> Vec<(String, Interests)> {
+pub(super) fn all_interests() -> Vec<(String, Interests)> {
     let mut all = all_kinds_of_interests();
     // Families without sessions' own: what enters and leaves is told all the same.
     for selector in [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Encode, Kind, Placement};
+use crate::event::{Encode, Kind, Placement, Told};
 use crate::id::SessionId;
 use crate::link::Link;
 use crate::offset::{Offset, Time};
@@ -14,7 +14,8 @@ use crate::session::SessionKey;
 use crate::subscription::frame::SnapshotEntry;
 
 /// Stored bytes are the offset (8 bytes, big endian) and the body. The link comes behind them, in the same spelling.
-/// A delta is its session's id, a line feed and its body; a snapshot's page the offset and the sessions' ids, a line feed between each.
+/// No time and no step is in them. A delta is its session's id, a line feed and its body; a snapshot's page the offset and the sessions'
+/// ids, a line feed between each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlainEncode;
 
@@ -48,6 +49,14 @@ impl Encode for PlainEncode {
         let ids = sessions.iter().map(|entry| entry.snapshot.session.id.as_str());
         let lines: Vec<&str> = ids.collect();
         format!("{offset}\n{}", lines.join("\n")).into()
+    }
+
+    fn recorded(&self, _: &Bytes) -> Option<Time> {
+        None
+    }
+
+    fn told(&self, _: &Bytes) -> Option<Told> {
+        None
     }
 
     fn delta(&self, session: &SessionId, body: &Bytes) -> Bytes {

@@ -26,6 +26,7 @@ pub(super) const WIDE: SnapshotLimits = SnapshotLimits {
     scan: 100_000,
     bytes: 1 << 30,
     row_bytes: 1 << 30,
+    oldest: Offset::ZERO,
 };
 
 fn item<'a>(chain: &'a mut Chain, session: &str, kind: Kind, item: &str, step: Option<ItemStep>) -> &'a mut EventRow {

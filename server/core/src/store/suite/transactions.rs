@@ -18,7 +18,7 @@ use super::wishes::{MESSAGE, SESSION, content};
 use super::{Subject, reads};
 use crate::event::DedupeKey;
 use crate::interest::Selector;
-use crate::offset::{LogKey, Time};
+use crate::offset::{LogKey, Offset, Time};
 use crate::store::{SessionFilter, SessionOrder, SnapshotLimits, Store, WriterRow};
 
 pub async fn a_lock_gives_the_row_that_the_last_commit_left(subject: Subject) {
@@ -90,6 +90,7 @@ pub async fn nothing_is_seen_before_its_commit(subject: Subject) {
         scan: 9,
         bytes: 999,
         row_bytes: 1 << 20,
+        oldest: Offset::ZERO,
     };
     let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
     assert_same_log(&snapshot.log, &before.log);

@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use crate::interest::{Detail, Interests};
 use crate::link::Link;
-use crate::log::Log;
 use crate::offset::{Epoch, Offset, Time};
 use crate::resume_token::{KeyId, Keyring, Kind, Place, ResumeKey};
-use crate::store::LogRow;
 use crate::subscription::Error;
 use crate::subscription::frame::{Answer, Frame, ResetReason, Sent};
 use crate::subscription::start::{OnGap, Start};
 use crate::testing::rig::{Rig, next, offsets, request, until_caught_up};
 use crate::testing::{draft, interests, only, tenant};
-use crate::window::Budget;
 
 fn wanted() -> Interests {
     interests([(only("a"), Detail::Content)])
@@ -193,31 +190,6 @@ async fn more_events_behind_than_a_replay_holds_are_answered_as_was_asked() {
         (answer(&frames), offsets(&frames)),
         ((Answer::Resumed, 6), vec![6, 8, 10, 12])
     );
-}
-
-#[tokio::test]
-async fn events_that_are_no_longer_kept_are_answered_as_was_asked() {
-    let (mut rig, _) = fourteen().await;
-    let row = rig.row().await;
-    let trimmed = LogRow {
-        oldest: Offset(11),
-        ..row
-    };
-    rig.log = Arc::new(Log::new(trimmed, rig.memory.clone(), Budget::new(1 << 20)));
-    let old = place(&rig, 10).await;
-    assert_reset(
-        &resume(&rig, &old, OnGap::Snapshot).await.unwrap(),
-        ResetReason::ResumeTokenTooOld,
-    );
-    let (from, oldest) = (Offset(10), Offset(11));
-    assert_eq!(
-        resume(&rig, &old, OnGap::Fail).await.unwrap_err(),
-        Error::HistoryGone { from, oldest }
-    );
-    let frames = resume(&rig, &old, OnGap::Continue).await.unwrap();
-    assert_eq!((answer(&frames), offsets(&frames)), ((Answer::Resumed, 11), vec![12]));
-    let frames = resume(&rig, &place(&rig, 11).await, OnGap::Fail).await.unwrap();
-    assert_eq!(answer(&frames), (Answer::Resumed, 11), "the oldest that is kept");
 }
 
 #[tokio::test]

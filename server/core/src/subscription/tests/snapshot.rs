@@ -22,6 +22,7 @@ const fn name(frame: &Frame) -> &'static str {
         Frame::ItemText(_) => "text",
         Frame::CaughtUp(_) => "caught up",
         Frame::FellBehind(_) => "fell behind",
+        Frame::Gap { .. } => "gap",
         Frame::Heartbeat { .. } => "heartbeat",
         Frame::CredentialExpiring(_) => "expiring",
         Frame::Closing { .. } => "closing",
