@@ -66,6 +66,13 @@ impl Server {
             .map(OsString::from)
             .to_vec();
         args.push(data.path().into());
+        // All load comes with one key, as it never does elsewhere.
+        let one_key = [
+            "--subscriptions-per-principal=20000",
+            "--publishers-per-principal=2000",
+            "--calls-per-principal=2000",
+        ];
+        args.extend(one_key.map(OsString::from));
         args.extend(flags.iter().map(OsString::from));
         let (child, output, address) = start(program, &args, cores).await?;
         let key = std::fs::read_to_string(data.path().join("local.key")).map_err(io("read the hub's local key"))?;

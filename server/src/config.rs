@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use bellboard_core::retention::Retention;
 use clap::{ArgMatches, FromArgMatches};
 
-use crate::serve::settings::{Settings, TlsFiles};
+use crate::serve::settings::{Metrics, PrincipalLimits, Settings, TlsFiles};
 use crate::store::{Database, Url, UrlError};
 use crate::telemetry::{self, Logging};
 use layers::Layers;
@@ -200,9 +200,28 @@ pub fn resolve(flags: &ServeFlags, environment: Environment<'_>) -> Result<Confi
             value::count_or_none,
         )?,
         database_url: database_url(&layers)?,
+        per_principal: per_principal(&layers)?,
+        metrics: metrics(&layers)?,
         data_dir: layers.into_data_dir(),
     };
     Ok(Config { settings, logging })
+}
+
+/// What one principal may have open.
+fn per_principal(layers: &Layers) -> Result<PrincipalLimits, Error> {
+    let count = |setting| layers.one(setting, "a number from 1 to 1000000", value::count);
+    Ok(PrincipalLimits {
+        subscriptions: count(&setting::SUBSCRIPTIONS_PER_PRINCIPAL)?,
+        publishers: count(&setting::PUBLISHERS_PER_PRINCIPAL)?,
+        calls: count(&setting::CALLS_PER_PRINCIPAL)?,
+    })
+}
+
+/// Where metrics are shown; nowhere unless an address is given.
+fn metrics(layers: &Layers) -> Result<Option<Metrics>, Error> {
+    let reach = layers.one(&setting::METRICS_ANYWHERE, "true or false", value::reach)?;
+    let listen = layers.optional(&setting::METRICS_ADDRESS, "an IP address and a port", value::address)?;
+    Ok(listen.map(|listen| Metrics { listen, reach }))
 }
 
 /// Certificate and key, which are nothing without each other.

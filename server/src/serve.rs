@@ -11,9 +11,15 @@ mod files;
 mod timer;
 mod socket;
 mod peers;
+mod method;
+mod quotas;
+mod open;
 mod calls;
+mod arriving;
+mod admission;
 mod connections;
 mod cork;
+mod metrics;
 mod services;
 
 use std::io;
@@ -41,8 +47,13 @@ use crate::wire;
 use crate::wire::encode::Protobuf;
 use connections::{Listener, Speech};
 use lock::Lock;
-use settings::Proxy;
+use metrics::Sources;
+use metrics::page::{self, Page};
+use open::Open;
+use peers::Peers;
+use quotas::Quotas;
 pub use settings::Settings;
+use settings::{Proxy, Reach};
 use timer::Timer;
 
 /// How often the resume token keys are read anew. A new one mints only after a multiple of this.
@@ -81,7 +92,7 @@ pub enum Error {
         missing: &'static str,
     },
     /// Nobody can listen there.
-    #[error("cannot listen on {listen}; choose another address with --listen, or stop what listens there")]
+    #[error("cannot listen on {listen}; choose another address, or stop what listens there")]
     Listen {
         /// Where it would listen.
         listen: SocketAddr,
@@ -100,6 +111,8 @@ pub struct Running {
     pub local_addr: SocketAddr,
     /// The same as a URL that clients on this machine can use.
     pub url: String,
+    /// Where its metrics are, if it shows them.
+    pub metrics_url: Option<String>,
     /// Where its data lies.
     pub data_dir: PathBuf,
     /// The text of the local key, as it stands in `local.key`.
@@ -143,6 +156,10 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     may_listen(&settings, others)?;
 
     let (socket, local_addr) = listen(settings.listen).await?;
+    let metrics = match &settings.metrics {
+        Some(metrics) => Some((listen(metrics.listen).await?, metrics.reach)),
+        None => None,
+    };
     let scheme = settings.tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https);
     let url = url(local_addr, scheme);
     lock.tell(&url)?;
@@ -168,7 +185,9 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let health = HealthReporter::new();
     services::well(&health).await;
     let origins = &settings.allowed_origins;
-    let service = services::assemble(Arc::new(state), health.clone(), keys.clone(), Arc::new(rules), origins)?;
+    let (open, quotas) = (Arc::<Open>::default(), Quotas::new(settings.per_principal));
+    let (state, rules) = (Arc::new(state), Arc::new(rules));
+    let service = services::assemble(state, health.clone(), keys.clone(), rules, origins, quotas.clone())?;
 
     let (mut connections, mut background, mut committing) = (Tasks::default(), Tasks::default(), Tasks::default());
     committing.spawn("committer", committer.run());
@@ -180,17 +199,34 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     }
     background.spawn("snapshots", hub.snapshots().clone().sweep());
     let draining = watch::Sender::new(false);
+    let (timer, peers) = (
+        Timer::new(clock.clone()),
+        Peers::new(settings.connections_per_address()),
+    );
+    let sources = Sources {
+        hub: hub.clone(),
+        peers: peers.clone(),
+        cuts: Arc::default(),
+        open,
+        quotas,
+    };
     let listener = Listener {
         socket,
         speech: Speech {
             tls,
             clock: clock.clone(),
-            timer: Timer::new(clock.clone()),
+            timer: timer.clone(),
             keepalive: settings.keepalive,
+            open: sources.open.clone(),
+            cuts: sources.cuts.clone(),
         },
         connections: files::for_connections(settings.connections),
-        connections_per_address: settings.connections_per_address(),
+        peers,
     };
+    let metrics_url = metrics.map(|((socket, listen), reach)| {
+        background.spawn("metrics", page::serve(socket, Page::new(sources, listen, reach, timer)));
+        format!("{}/metrics", self::url(listen, Scheme::Http))
+    });
     connections.spawn(
         "connections",
         connections::accept(listener, service, draining.subscribe()),
@@ -199,6 +235,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     Ok(Running {
         local_addr,
         url,
+        metrics_url,
         data_dir: settings.data_dir,
         local_key,
         clock,
@@ -242,6 +279,7 @@ impl Running {
         let Running {
             local_addr: _,
             url: _,
+            metrics_url: _,
             data_dir: _,
             local_key: _,
             clock,
@@ -286,6 +324,15 @@ impl Running {
 
 /// Elsewhere than on loopback there must be a key that others can have, and something that keeps it secret on its way.
 fn may_listen(settings: &Settings, others: bool) -> Result<(), Error> {
+    if let Some(metrics) = &settings.metrics
+        && metrics.reach == Reach::Loopback
+        && !metrics.listen.ip().is_loopback()
+    {
+        return Err(Error::Exposed {
+            listen: metrics.listen,
+            missing: "metrics need no key; give --metrics-address an address of loopback, or say --metrics-anywhere",
+        });
+    }
     let listen = settings.listen;
     if listen.ip().is_loopback() {
         return Ok(());

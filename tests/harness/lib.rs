@@ -20,6 +20,8 @@ pub mod events;
 pub mod stream;
 pub mod replica;
 pub mod proxy;
+pub mod raw;
+pub mod metrics;
 pub mod opencode;
 pub mod tools;
 

@@ -16,6 +16,8 @@ pub struct Process {
     child: Child,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
+    /// Where its metrics are, if it was told to show them.
+    pub metrics_url: Option<String>,
     data: PathBuf,
 }
 
@@ -82,20 +84,29 @@ impl DataDir {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
-        let url = within("the hub's address on its standard output", async {
-            while let Some(line) = lines.next_line().await.expect("the hub's output") {
-                if let Some(at) = line.find("http://") {
-                    return line[at..].split_whitespace().next().unwrap_or_default().to_owned();
+        let mut printed = async |what: &str, marks: &str| {
+            let url = within(what, async {
+                while let Some(line) = lines.next_line().await.expect("the hub's output") {
+                    if let Some(at) = line.find("http://").filter(|_| line.contains(marks)) {
+                        return line[at..].split_whitespace().next().unwrap_or_default().to_owned();
+                    }
                 }
-            }
-            panic!("the hub ended before it printed its address");
-        });
-        let url = url.await;
+                panic!("the hub ended before it printed its address");
+            });
+            url.await
+        };
+        let url = printed("the hub's address on its standard output", "").await;
+        let metrics_url = if flags.contains(&"--metrics-address") {
+            Some(printed("the address of its metrics", "/metrics").await)
+        } else {
+            None
+        };
         // What else it prints is nobody's, but the pipe must not fill.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Process {
             child,
             url,
+            metrics_url,
             data: self.path().to_owned(),
         }
     }
@@ -133,6 +144,18 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id().expect("the hub runs")
+    }
+
+    /// The memory that it holds, in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the hub's status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        kib * 1024
     }
 
     /// Ends it as power loss would: `kill -9`.

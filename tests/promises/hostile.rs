@@ -1,5 +1,8 @@
 //! Bad input gets a clear answer, and costs nobody else anything.
 
+mod quotas;
+mod metrics;
+
 use bellboard_proto::v1::{self, ErrorReason, subscribe_request::Start};
 use bellboard_tests::events::{all, from, from_now, on, session};
 use bellboard_tests::process::{DataDir, binary};

@@ -22,12 +22,17 @@ use tonic::{Code, Request, Status};
 /// The one ErrorInfo of a status: its reason and its metadata.
 fn info(status: &Status) -> (ErrorReason, HashMap<String, String>) {
     let reason = crate::reset::reason(status);
-    let details = rpc::Status::decode(status.details()).expect("details").details;
+    let details = details(status);
     let info = details
         .iter()
         .find(|any| any.type_url.ends_with("google.rpc.ErrorInfo"));
     let info = ErrorInfo::decode(info.expect("an ErrorInfo").value.as_slice()).expect("an ErrorInfo");
     (reason, info.metadata)
+}
+
+/// All details of a status.
+pub(crate) fn details(status: &Status) -> Vec<prost_types::Any> {
+    rpc::Status::decode(status.details()).expect("details").details
 }
 
 /// Expects a status with this reason, and these in its metadata, each of which is also in its words.

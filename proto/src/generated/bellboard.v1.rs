@@ -2312,8 +2312,9 @@ pub enum ErrorReason {
     /// The store did not answer, or the outcome of a commit is not yet known. UNAVAILABLE with `RetryInfo`. Retry: with
     /// back-off, with the same ids; what was stored is answered as duplicate.
     StorageUnavailable = 27,
-    /// A limit on work in flight is reached, here or for this principal. RESOURCE_EXHAUSTED with `RetryInfo`. Retry: with
-    /// back-off.
+    /// A limit on work in flight is reached, here or for this principal. RESOURCE_EXHAUSTED with `RetryInfo`. Where it is the
+    /// principal's, `metadata.quota` names it (`subscriptions`, `publishers`, `calls`, `request_bytes`, `request_time`) and
+    /// `metadata.limit` says how much it is. Retry: with back-off.
     Overloaded = 28,
     /// The node is shutting down. UNAVAILABLE with `RetryInfo`. Retry: with back-off, at any node.
     Draining = 29,

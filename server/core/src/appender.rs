@@ -5,6 +5,7 @@
 //! subscriber could not yet read.
 
 pub mod committer;
+pub mod counters;
 mod decide;
 mod kept;
 mod trim;
@@ -13,6 +14,8 @@ mod wanted;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use counters::Counters;
 
 use crate::event::{Draft, ItemKey, SessionRef};
 use crate::id::{EventId, SessionId, WriterId};
@@ -242,6 +245,8 @@ type Queued = (Job, OwnedSemaphorePermit);
 pub struct Appender {
     queue: mpsc::Sender<Queued>,
     bytes: Arc<Semaphore>,
+    /// Written by the committer.
+    counters: Arc<Counters>,
 }
 
 impl Appender {
@@ -252,9 +257,16 @@ impl Appender {
             Appender {
                 queue,
                 bytes: Arc::new(Semaphore::new(limits::COMMIT_QUEUE_BYTES_MAX)),
+                counters: Arc::default(),
             },
             jobs,
         )
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Queues events, waiting for room. The answer tells of each of them, in order, once all are durable.

@@ -149,6 +149,18 @@ impl Hub {
         Ok(())
     }
 
+    /// All logs that were opened.
+    #[must_use]
+    pub fn opened(&self) -> Vec<Arc<Log>> {
+        self.logs().values().cloned().collect()
+    }
+
+    /// Bytes of the newest events in memory, of all logs.
+    #[must_use]
+    pub fn window_bytes(&self) -> usize {
+        self.budget.used_bytes()
+    }
+
     /// The logs that somebody subscribes to.
     #[must_use]
     pub fn followed(&self) -> Vec<Arc<Log>> {

@@ -7,6 +7,7 @@ pub mod offset;
 pub mod id;
 pub mod limits;
 pub mod clock;
+pub mod meter;
 pub mod access;
 pub mod client;
 pub mod link;

@@ -252,6 +252,24 @@ pub const ABANDONED_CALLS_PER_SECOND: u32 = 64;
 /// up several.
 pub const RESETS_BEFORE_ACCEPTED_MAX: usize = 100;
 
+/// Most open subscriptions of one principal: a service that stands for many people has one for each of those who look, a person a
+/// handful. At 64 KiB and a frame each when all stall, one principal cannot take the memory of the others.
+pub const SUBSCRIPTIONS_PER_PRINCIPAL_DEFAULT: usize = 1024;
+/// Most open writers' streams of one principal: one for each connector or program.
+pub const PUBLISHERS_PER_PRINCIPAL_DEFAULT: usize = 256;
+/// Most other calls of one principal in flight. They last milliseconds.
+pub const CALLS_PER_PRINCIPAL_DEFAULT: usize = 256;
+/// Bytes of one principal's requests that arrived and are not answered: sixteen of the largest.
+pub const REQUEST_BYTES_PER_PRINCIPAL_MAX: usize = 64 * 1024 * 1024;
+/// Most calls in flight, of one address, that need no key (health, and reflection on loopback).
+pub const STRANGER_CALLS_MAX: usize = 64;
+/// How long a request may take to arrive: the largest one at 70 KiB/s.
+pub const REQUEST_ARRIVAL_MAX: Duration = Duration::from_secs(60);
+/// Most connections at a time that ask for metrics.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
+/// After this time a stream whose peer has not taken what it was given counts as stalled. Nothing is done to it: it costs only its buffer.
+pub const STALLED_AFTER: Duration = Duration::from_secs(10);
+
 /// Most bytes that wait to be sent on one stream before the stream is asked for more: a reader that stalls holds this and one frame.
 pub const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 

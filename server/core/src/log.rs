@@ -8,19 +8,22 @@ mod age;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::appender::counters::STORE_MICROSECONDS;
 use crate::event::{Encode, Event};
 use crate::handoff::View;
 use crate::interest::Interests;
 use crate::interest::index::{Due, InterestIndex, Seat, SeatId};
 use crate::link::Link;
+use crate::meter::{Histogram, Tally};
 use crate::offset::Offset;
 use crate::retention::Retention;
 use crate::store::{LogRow, Store};
+use crate::subscription::frame::{Answer, ClosingReason};
 use crate::window::deltas::{Delta, DeltaWindow, Dropped};
 use crate::window::{Budget, Window};
 
 /// How much work the log did for its subscribers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     /// Slots of the window that reads looked at.
     pub slots_visited: AtomicU64,
@@ -28,6 +31,25 @@ pub struct Counters {
     pub store_reads: AtomicU64,
     /// Events handed to subscribers.
     pub deliveries: AtomicU64,
+    /// Microseconds that each read of the store took.
+    pub read_microseconds: Histogram,
+    /// How the starts of streams were answered.
+    pub answers: Tally<Answer>,
+    /// How streams ended politely.
+    pub closings: Tally<ClosingReason>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            slots_visited: AtomicU64::new(0),
+            store_reads: AtomicU64::new(0),
+            deliveries: AtomicU64::new(0),
+            read_microseconds: Histogram::new(STORE_MICROSECONDS),
+            answers: Tally::default(),
+            closings: Tally::default(),
+        }
+    }
 }
 
 /// A tenant's log. Held by the hub for the life of the process and by each of its subscriptions.
@@ -100,6 +122,18 @@ impl Log {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         lock(&self.index).len()
+    }
+
+    /// How often subscribers were woken.
+    #[must_use]
+    pub fn wakes(&self) -> u64 {
+        lock(&self.index).wakes()
+    }
+
+    /// How many fragments went no further.
+    #[must_use]
+    pub fn dropped_deltas(&self) -> u64 {
+        lock(&self.deltas).dropped()
     }
 
     /// Announces events that were committed: first readable, then counted, then told.

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::appender::counters::microseconds;
 use crate::clock::{Clock, Sleep};
 use crate::event::Family;
 use crate::handoff::{Handoff, Live, Source, Step};
@@ -331,6 +332,12 @@ impl Subscription {
     }
 
     fn sent(&self, (frame, kind): (Frame, Kind)) -> Sent {
+        let counters = self.around.log.counters();
+        if let Frame::Subscribed { answer, .. } = &frame {
+            counters.answers.add(*answer);
+        } else if let Frame::Closing { reason, .. } = &frame {
+            counters.closings.add(*reason);
+        }
         let (next, link) = self.handoff.told();
         let place = Place {
             epoch: self.around.log.row().epoch,
@@ -410,7 +417,11 @@ impl Subscription {
             bytes_max: self.request.frame_bytes,
             scan_max: limits::SCAN_EVENTS_MAX,
         };
-        match log.store().read(read).await {
+        let begin = self.around.clock.elapsed();
+        let read = log.store().read(read).await;
+        let took = self.around.clock.elapsed().saturating_sub(begin);
+        log.counters().read_microseconds.add(microseconds(took));
+        match read {
             Ok(Page { events, until, link }) => self.deliver(events, until, link).await,
             // Gone since we looked: the next view says so.
             Err(store::Error::Trimmed(oldest)) => {

@@ -111,6 +111,9 @@ fn greet(out: &mut impl Write, running: &Running) -> io::Result<()> {
         out,
         "  key   {key} {quiet}(only you can read it; the commands find it themselves){quiet:#}"
     )?;
+    if let Some(url) = &running.metrics_url {
+        writeln!(out, "  stats {url}")?;
+    }
     writeln!(out)?;
     writeln!(out, "Next, in another terminal:")?;
     // Where the commands would not look by themselves, they are told.

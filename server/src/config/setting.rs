@@ -142,6 +142,21 @@ settings! {
     /// Most connections of one address, or of one /64 in IPv6; 0 for no limit. Not applied to loopback, nor --behind-proxy.
     CONNECTIONS_PER_ADDRESS = "connections_per_address", "connections-per-address", "BELLBOARD_CONNECTIONS_PER_ADDRESS", "NUMBER", One,
         default "256", example "256";
+    /// Most open subscriptions of one principal.
+    SUBSCRIPTIONS_PER_PRINCIPAL = "subscriptions_per_principal", "subscriptions-per-principal", "BELLBOARD_SUBSCRIPTIONS_PER_PRINCIPAL", "NUMBER", One,
+        default "1024", example "1024";
+    /// Most open writers' streams of one principal.
+    PUBLISHERS_PER_PRINCIPAL = "publishers_per_principal", "publishers-per-principal", "BELLBOARD_PUBLISHERS_PER_PRINCIPAL", "NUMBER", One,
+        default "256", example "256";
+    /// Most other calls of one principal in flight.
+    CALLS_PER_PRINCIPAL = "calls_per_principal", "calls-per-principal", "BELLBOARD_CALLS_PER_PRINCIPAL", "NUMBER", One,
+        default "256", example "256";
+    /// Address and port on which GET /metrics answers a Prometheus, without a key. On loopback, unless --metrics-anywhere.
+    METRICS_ADDRESS = "metrics_address", "metrics-address", "BELLBOARD_METRICS_ADDRESS", "ADDRESS", One,
+        default "", example "127.0.0.1:2356";
+    /// States that metrics may be read from elsewhere than this machine.
+    METRICS_ANYWHERE = "metrics_anywhere", "metrics-anywhere", "BELLBOARD_METRICS_ANYWHERE", "true|false", Truth,
+        default "false", example "true";
     /// What is logged, to standard error: a level, or several with the module they are for.
     LOG = "log", "log", "BELLBOARD_LOG", "FILTER", One,
         default "info,sea_orm_migration=warn", example "debug,hyper=warn";
@@ -172,6 +187,11 @@ pub static SERVE: &[&Setting] = &[
     &KEEPALIVE,
     &CONNECTIONS,
     &CONNECTIONS_PER_ADDRESS,
+    &SUBSCRIPTIONS_PER_PRINCIPAL,
+    &PUBLISHERS_PER_PRINCIPAL,
+    &CALLS_PER_PRINCIPAL,
+    &METRICS_ADDRESS,
+    &METRICS_ANYWHERE,
     &LOG,
     &LOG_FORMAT,
 ];

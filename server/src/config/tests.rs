@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args as _, Command};
 
 use super::*;
-use crate::serve::settings::Proxy;
+use crate::serve::settings::{Metrics, Proxy, Reach};
 use crate::store::Synchronous;
 use crate::telemetry::Format;
 
@@ -75,6 +75,11 @@ fn every_setting_can_be_chosen_in_every_place() {
         ("keepalive", "5s"),
         ("connections", "50"),
         ("connections_per_address", "0"),
+        ("subscriptions_per_principal", "3"),
+        ("publishers_per_principal", "2"),
+        ("calls_per_principal", "1"),
+        ("metrics_address", "127.0.0.1:9"),
+        ("metrics_anywhere", "true"),
         ("log", "debug"),
         ("log_format", "json"),
     ];
@@ -126,6 +131,15 @@ fn every_setting_can_be_chosen_in_every_place() {
             keepalive: Duration::from_secs(5),
             connections: 50,
             connections_per_address: 0,
+            per_principal: PrincipalLimits {
+                subscriptions: 3,
+                publishers: 2,
+                calls: 1,
+            },
+            metrics: Some(Metrics {
+                listen: "127.0.0.1:9".parse().unwrap(),
+                reach: Reach::Anywhere,
+            }),
         };
         assert_eq!(settings, expected);
         assert_eq!((logging.filter.as_str(), logging.format), ("debug", Format::Json));
@@ -168,8 +182,9 @@ fn what_is_wrong_is_refused_with_its_place_and_what_to_write() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE_NAME);
     let file = file.to_str().unwrap();
-    let known = "listen, database_url, synchronous, window_bytes, replay_limit, retain_age, retain_bytes, heartbeat, max_stream_age, drain_deadline, allow_host, allow_origin, behind_proxy, \
-                 tls_cert, tls_key, keepalive, connections, connections_per_address, log, log_format";
+    let known = setting::SERVE.iter().map(|setting| setting.name);
+    let known: Vec<_> = known.filter(|name| !["data_dir", "config"].contains(name)).collect();
+    let known = known.join(", ");
     /// Flags, variables, the file, and what is said.
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, String);
     let cases: [Case<'_>; 15] = [

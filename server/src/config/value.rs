@@ -10,7 +10,7 @@ use bellboard_core::limits;
 
 use crate::auth::rules::{Host, Origin};
 use crate::serve::settings::{
-    DRAIN_DEADLINE_MAX, Proxy, RETAIN_AGE_MAX, RETAIN_BYTES_MIN, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN,
+    DRAIN_DEADLINE_MAX, Proxy, RETAIN_AGE_MAX, RETAIN_BYTES_MIN, Reach, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN,
 };
 use crate::store::Synchronous;
 use crate::telemetry::Format;
@@ -136,6 +136,15 @@ pub(super) fn proxy(text: &str) -> Option<Proxy> {
     match text {
         "true" => Some(Proxy::InFront),
         "false" => Some(Proxy::None),
+        _ => None,
+    }
+}
+
+/// See [`Reach`].
+pub(super) fn reach(text: &str) -> Option<Reach> {
+    match text {
+        "true" => Some(Reach::Anywhere),
+        "false" => Some(Reach::Loopback),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bellboard_core::clock::Clock;
 use bellboard_core::limits;
+use bellboard_core::meter::Tally;
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -29,12 +30,13 @@ use tracing::{debug, warn};
 
 use super::calls::{Calls, Connection};
 use super::cork::corked;
+use super::open::Open;
 use super::peers::Peers;
 use super::socket::{Seen, Socket};
 use super::timer::Timer;
 
 /// How long not to accept when the system has no more sockets to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the hub's services are behind all layers.
 pub(super) trait Serve:
@@ -53,8 +55,8 @@ pub(super) struct Listener {
     pub(super) speech: Speech,
     /// Most connections at a time.
     pub(super) connections: usize,
-    /// Most connections of one address that is not this machine's; none for any number.
-    pub(super) connections_per_address: Option<usize>,
+    /// How many each address has.
+    pub(super) peers: Arc<Peers>,
 }
 
 /// How connections are spoken with. Each has a copy.
@@ -66,6 +68,41 @@ pub(super) struct Speech {
     pub(super) timer: Timer,
     /// Time between two pings, and how long their answers may take.
     pub(super) keepalive: Duration,
+    /// The open streams of all connections.
+    pub(super) open: Arc<Open>,
+    /// Why connections were cut.
+    pub(super) cuts: Arc<Tally<Cut>>,
+}
+
+/// Why the hub ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cut {
+    /// It did not agree on TLS, or not in time.
+    Handshake,
+    /// It said no first word.
+    Silent,
+    /// It takes nothing of what waits for it.
+    Stuck,
+    /// It only gives calls up.
+    Abusive,
+    /// It breaks HTTP, or does not answer pings.
+    Broken,
+}
+
+impl Cut {
+    /// All of them.
+    pub(super) const ALL: [Cut; 5] = [Cut::Handshake, Cut::Silent, Cut::Stuck, Cut::Abusive, Cut::Broken];
+
+    /// As logs and metrics name it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Cut::Handshake => "handshake",
+            Cut::Silent => "silent",
+            Cut::Stuck => "stuck",
+            Cut::Abusive => "abusive",
+            Cut::Broken => "broken",
+        }
+    }
 }
 
 /// Accepts until `draining` turns true, then closes the socket, asks every peer to go away and returns when the last one is gone.
@@ -74,10 +111,9 @@ pub(super) async fn accept(listener: Listener, service: impl Serve, mut draining
         socket,
         speech,
         connections,
-        connections_per_address,
+        peers,
     } = listener;
     let permits = Arc::new(Semaphore::new(connections));
-    let peers = Peers::new(connections_per_address);
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -141,7 +177,10 @@ async fn connection(
         None => speak(stream, address, &speech, service, draining).await,
         Some(tls) => match in_time(tls.accept(stream), speech.clock.sleep(limits::HANDSHAKE_MAX)).await {
             Ok(stream) => speak(stream, address, &speech, service, draining).await,
-            Err(error) => debug!(%error, %address, "a connection did not agree on TLS"),
+            Err(error) => {
+                speech.cuts.add(Cut::Handshake);
+                debug!(%error, %address, "a connection did not agree on TLS");
+            }
         },
     }
 }
@@ -174,7 +213,7 @@ async fn speak<IO>(
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let seen = Seen::new(speech.clock.clone());
-    let itself = Connection::new(speech.clock.clone());
+    let itself = Connection::new(address.ip(), speech.clock.clone(), speech.open.clone());
     let (socket, turns) = corked(Socket::new(stream, seen.clone()));
     let service = TowerToHyperService::new(Calls::new(service, itself.clone()));
     let builder = builder(speech);
@@ -185,6 +224,7 @@ async fn speak<IO>(
         tokio::select! {
             ended = turns.take(connection.as_mut()) => {
                 if let Err(error) = ended {
+                    speech.cuts.add(Cut::Broken);
                     debug!(%error, %address, "a connection broke");
                 }
                 return;
@@ -194,7 +234,8 @@ async fn speak<IO>(
                 going = true;
             }
             why = unwell.as_mut() => {
-                debug!(%address, why, "a connection is cut");
+                speech.cuts.add(why);
+                debug!(%address, why = why.name(), "a connection is cut");
                 return;
             }
         }
@@ -225,19 +266,19 @@ fn builder(speech: &Speech) -> Builder<TokioExecutor> {
 }
 
 /// Waits until a connection must be cut, and says why: hyper itself waits for ever for a first word, and for a peer that takes nothing.
-async fn unwell(seen: &Seen, itself: &Connection, speech: &Speech) -> &'static str {
+async fn unwell(seen: &Seen, itself: &Connection, speech: &Speech) -> Cut {
     let watched = async {
         speech.clock.sleep(limits::HANDSHAKE_MAX).await;
         if seen.bytes_read() < limits::FIRST_WORD_BYTES {
-            return "it said nothing";
+            return Cut::Silent;
         }
         while seen.stuck_for() < speech.keepalive * 2 {
             speech.clock.sleep(speech.keepalive).await;
         }
-        "it takes nothing"
+        Cut::Stuck
     };
     tokio::select! {
         why = watched => why,
-        () = itself.abused() => "it only gives calls up",
+        () = itself.abused() => Cut::Abusive,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What counts as one peer: an IPv4 address, or the /64 of an IPv6 address, which one subscriber of a network has to itself.
@@ -27,6 +28,8 @@ pub(super) struct Peers {
     limit: Option<usize>,
     /// Held for one look or one change, never over an await.
     connections: Mutex<HashMap<Peer, usize>>,
+    accepted: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// A connection's place among those of its peer. Gives it back when dropped.
@@ -39,7 +42,13 @@ pub(super) struct Place {
 impl Peers {
     pub(super) fn new(limit: Option<usize>) -> Arc<Peers> {
         let connections = Mutex::default();
-        Arc::new(Peers { limit, connections })
+        let (accepted, refused) = Default::default();
+        Arc::new(Peers {
+            limit,
+            connections,
+            accepted,
+            refused,
+        })
     }
 
     /// A place for one more connection; none when the peer has as many as it may have. Who is on this machine may have any number.
@@ -49,11 +58,28 @@ impl Peers {
         let count = connections.entry(peer).or_default();
         let limit = self.limit.filter(|_| !address.to_canonical().is_loopback());
         if limit.is_some_and(|limit| *count >= limit) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         *count += 1;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         let peers = self.clone();
         Some(Place { peers, peer })
+    }
+
+    /// How many connections there are.
+    pub(super) fn open(&self) -> usize {
+        self.connections().values().sum()
+    }
+
+    /// How many were given a place so far.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many were given none so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<Peer, usize>> {

@@ -1,6 +1,6 @@
 //! What stands behind the port: the contract's services, health and reflection, and the layers around them.
 //!
-//! Believe this: a request passes CORS, then grpc-web, then the door of [`crate::auth`], then its method; an answer goes the same way
+//! Believe this: a request passes CORS, then grpc-web, then the door of [`crate::auth`], is counted for its principal, then reaches its method; an answer goes the same way
 //! back, so a browser can read why it was refused.
 
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use tower::Layer as _;
 use tower::util::{MapResponseLayer, option_layer};
 use tower_http::cors::CorsLayer;
 
+use super::admission::Admission;
 use super::connections::Serve;
+use super::quotas::Quotas;
 use crate::auth::rules::Origin;
 use crate::auth::{self, Keys, Rules};
 use crate::wire;
@@ -53,6 +55,7 @@ pub(super) fn assemble(
     keys: Arc<Keys>,
     rules: Arc<Rules>,
     origins: &[Origin],
+    quotas: Arc<Quotas>,
 ) -> Result<impl Serve, Error> {
     let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health));
     let reflection = || {
@@ -66,7 +69,8 @@ pub(super) fn assemble(
         .add_service(reflection().build_v1alpha()?)
         .prepare();
     let routes = MapResponseLayer::new(wire::status::explained).layer(routes);
-    let guarded = auth::layer(keys, rules).layer(routes);
+    let counted = Admission(quotas).layer(routes);
+    let guarded = auth::layer(keys, rules).layer(counted);
     let on_the_web = GrpcWebLayer::new().layer(guarded);
     Ok(option_layer(cors(origins)).layer(on_the_web))
 }

@@ -90,6 +90,50 @@ pub struct Settings {
     pub connections: usize,
     /// Most connections of one address; 0 for no limit. See [`limits::CONNECTIONS_PER_ADDRESS_DEFAULT`].
     pub connections_per_address: usize,
+    /// What one principal may have open at a time.
+    pub per_principal: PrincipalLimits,
+    /// Where metrics are shown, if they are.
+    pub metrics: Option<Metrics>,
+}
+
+/// Where metrics are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where; port 0 for one that is free.
+    pub listen: SocketAddr,
+    /// Who may read them.
+    pub reach: Reach,
+}
+
+/// From where something may be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// From this machine.
+    #[default]
+    Loopback,
+    /// From anywhere: the owner says so.
+    Anywhere,
+}
+
+/// What one principal may have open at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrincipalLimits {
+    /// Streams out of the hub.
+    pub subscriptions: usize,
+    /// Streams into the hub.
+    pub publishers: usize,
+    /// Calls in flight.
+    pub calls: usize,
+}
+
+impl Default for PrincipalLimits {
+    fn default() -> Self {
+        PrincipalLimits {
+            subscriptions: limits::SUBSCRIPTIONS_PER_PRINCIPAL_DEFAULT,
+            publishers: limits::PUBLISHERS_PER_PRINCIPAL_DEFAULT,
+            calls: limits::CALLS_PER_PRINCIPAL_DEFAULT,
+        }
+    }
 }
 
 impl Settings {
@@ -114,6 +158,8 @@ impl Settings {
             keepalive: limits::KEEPALIVE_DEFAULT,
             connections: limits::CONNECTIONS_DEFAULT,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS_DEFAULT,
+            per_principal: PrincipalLimits::default(),
+            metrics: None,
         }
     }
 

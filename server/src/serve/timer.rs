@@ -27,6 +27,11 @@ impl Timer {
         let beginning = Instant::now();
         Timer { clock, beginning }
     }
+
+    /// Waits for so long.
+    pub(super) fn wait(&self, duration: Duration) -> clock::Sleep {
+        self.clock.sleep(duration)
+    }
 }
 
 impl rt::Timer for Timer {

@@ -261,6 +261,36 @@ pub fn unsaid(error: &registry::Error) -> Status {
     status(code, reason, error.to_string(), &[])
 }
 
+/// How long a caller is told to wait before it asks for more than its quota again.
+const QUOTA_RETRY: Duration = Duration::from_secs(1);
+
+/// RESOURCE_EXHAUSTED: the caller has as much open as it may have.
+#[must_use]
+pub fn quota_reached(quota: &'static str, limit: usize) -> Status {
+    let message =
+        format!("the quota {quota} of {limit} is used up; end some of what is open, or wait until some has ended");
+    let metadata = [("quota", quota.to_owned()), ("limit", limit.to_string())];
+    let answer = Answer::new(Code::ResourceExhausted, ErrorReason::Overloaded, message, &metadata);
+    answer.retry(QUOTA_RETRY).into()
+}
+
+/// RESOURCE_EXHAUSTED: a request did not arrive in time.
+#[must_use]
+pub fn too_slow(limit: Duration) -> Status {
+    let limit = format!("{}s", limit.as_secs());
+    let message = format!("the quota request_time of {limit} is used up; send the whole request sooner");
+    let metadata = [("quota", "request_time".to_owned()), ("limit", limit)];
+    let answer = Answer::new(Code::ResourceExhausted, ErrorReason::Overloaded, message, &metadata);
+    answer.retry(QUOTA_RETRY).into()
+}
+
+/// INTERNAL: a request came in by a way on which nobody counts.
+#[must_use]
+pub fn uncounted() -> Status {
+    let message = "the hub did not count this call; it is a defect, please report it";
+    status(Code::Internal, ErrorReason::Internal, message, &[])
+}
+
 /// A stream has not heard yet what was said to it before.
 #[must_use]
 pub fn unheard(full: &control::Full) -> Status {

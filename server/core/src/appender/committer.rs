@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
+use crate::appender::counters::{Counters, Size};
 use crate::appender::decide::{Decision, Rows};
 use crate::appender::kept;
 use crate::appender::wanted::Wanted;
@@ -35,6 +36,8 @@ pub struct Committer {
     jobs: mpsc::Receiver<Queued>,
     /// Folded rows of each log, true for the tail that is kept with them and for no other.
     cache: HashMap<LogKey, Cached>,
+    /// Shared with every [`Appender`].
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -54,7 +57,7 @@ enum Task {
 
 /// What became of one task.
 #[derive(Debug)]
-enum Done {
+pub(super) enum Done {
     Append(Result<Outcome, Error>),
     Writer(Result<Grant, Error>),
 }
@@ -72,6 +75,7 @@ impl Committer {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, encode: Arc<dyn Encode>, clock: Arc<dyn Clock>) -> (Appender, Committer) {
         let (appender, jobs) = Appender::channel();
+        let counters = appender.counters.clone();
         (
             appender,
             Committer {
@@ -80,6 +84,7 @@ impl Committer {
                 clock,
                 jobs,
                 cache: HashMap::new(),
+                counters,
             },
         )
     }
@@ -117,6 +122,7 @@ impl Committer {
                 result => done.extend(answers(result, &tasks)),
             }
         }
+        self.counters.became(&done);
         let mut done = done.into_iter();
         for job in jobs {
             match job {
@@ -165,6 +171,7 @@ impl Committer {
 
     /// One transaction over all logs that the tasks name. What it returns is durable and announced.
     async fn commit(&mut self, jobs: &[Job], tasks: &[Task]) -> Result<Vec<Done>, store::Error> {
+        let (begin, mut size) = (self.clock.elapsed(), Size::default());
         let mut transaction = self.store.begin().await?;
         let mut committed: Vec<Committed> = Vec::new();
         let mut done: Vec<Option<Done>> = tasks.iter().map(|_| None).collect();
@@ -210,8 +217,11 @@ impl Committer {
             Err(error) => return Err(error),
         }
         for commit in committed {
+            size.add(&commit.events);
             self.announce(commit);
         }
+        self.counters
+            .committed(&size, self.clock.elapsed().saturating_sub(begin));
         Ok(done.into_iter().flatten().collect())
     }
 

@@ -92,6 +92,8 @@ pub struct InterestIndex {
     link: Link,
     seats: HashMap<SeatId, Arc<Seat>>,
     next_seat: SeatId,
+    /// How often seats were woken, those included that are no more.
+    wakes: u64,
     all: Vec<Entry>,
     projects: HashMap<String, Vec<Entry>>,
     vendors: HashMap<String, Vec<Entry>>,
@@ -112,6 +114,7 @@ impl InterestIndex {
             link,
             seats: HashMap::new(),
             next_seat: 0,
+            wakes: 0,
             all: Vec::new(),
             projects: HashMap::new(),
             vendors: HashMap::new(),
@@ -126,6 +129,12 @@ impl InterestIndex {
     #[must_use]
     pub const fn tail(&self) -> (Offset, Link) {
         (self.tail, self.link)
+    }
+
+    /// How often subscribers were woken.
+    #[must_use]
+    pub const fn wakes(&self) -> u64 {
+        self.wakes
     }
 
     /// How many subscribers there are.
@@ -237,6 +246,7 @@ impl InterestIndex {
         }
         self.tail = tail;
         self.link = link;
+        self.wakes += self.seats.len() as u64;
     }
 
     /// Stamps and wakes who may receive a delta of this family.
@@ -256,6 +266,7 @@ impl InterestIndex {
         woken.dedup();
         for id in woken.drain(..) {
             if let Some(seat) = self.seats.get(&id) {
+                self.wakes += 1;
                 seat.wake();
             }
         }

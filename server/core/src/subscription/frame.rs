@@ -11,7 +11,7 @@ use crate::store::{Missing, SessionSnapshot};
 use crate::window::deltas::ItemText;
 
 /// How a start was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
     /// As asked, without a resume token.
     Started,
@@ -22,7 +22,7 @@ pub enum Answer {
 }
 
 /// Why a resume token cannot be continued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResetReason {
     /// The log was recreated or restored.
     EpochChanged,
@@ -41,7 +41,7 @@ pub enum ResetReason {
 }
 
 /// Why a stream ends politely.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClosingReason {
     /// This node stops; come back, to it or to another.
     Draining,
