@@ -19,6 +19,8 @@
 
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
+#[cfg(any(test, feature = "suite"))]
+pub mod failing;
 
 pub mod memory;
 

@@ -5,7 +5,7 @@
 pub(crate) mod kept;
 pub(crate) mod rig;
 pub(crate) mod telling;
-pub(crate) mod watched;
+pub(crate) mod watch;
 
 use std::cell::RefCell;
 use std::future::Future;

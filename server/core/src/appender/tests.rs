@@ -1,5 +1,6 @@
 //! One file per part of what the appender promises.
 
+mod boundaries;
 mod failures;
 mod idempotence;
 pub(crate) mod moves;

@@ -18,6 +18,7 @@ use crate::log::Log;
 use crate::offset::{Offset, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
 use crate::retention::Retention;
+use crate::store::failing::Failing;
 use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{LogRow, Store, Stored};
@@ -29,7 +30,7 @@ use crate::subscription::start::{OnGap, Start};
 use crate::subscription::{self, Request, Subscription, Surroundings};
 use crate::testing::kept::Kept;
 use crate::testing::telling::Telling;
-use crate::testing::watched::{Watch, Watched};
+use crate::testing::watch::Watch;
 use crate::testing::{draft, principal, session, tenant, within, writer};
 use crate::window::Budget;
 use crate::window::deltas::Channel;
@@ -87,9 +88,9 @@ impl Rig {
 
     async fn over(memory: Arc<Memory>, encode: Arc<dyn Encode>, bytes: usize, retention: Retention) -> Rig {
         let watch = Arc::new(Watch::default());
-        let store: Arc<dyn Store> = Arc::new(Watched {
+        let store: Arc<dyn Store> = Arc::new(Failing {
             inner: memory.clone(),
-            watch: watch.clone(),
+            points: watch.clone(),
         });
         let clock = Manual::starting_at(Time(1_000_000));
         let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone());

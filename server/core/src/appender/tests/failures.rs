@@ -165,7 +165,7 @@ async fn an_unknown_opening_that_did_not_happen_grants_nothing() {
 }
 
 /// Moves the clock on until the answer is there.
-async fn patiently<T>(rig: &Rig, answer: impl Future<Output = T>) -> T {
+pub(super) async fn patiently<T>(rig: &Rig, answer: impl Future<Output = T>) -> T {
     let mut answer = Box::pin(answer);
     within(async {
         loop {

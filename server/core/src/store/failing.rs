@@ -1,9 +1,9 @@
-//! A store that is watched, and made to fail where a test wants it.
+//! A store that fails, waits or is counted wherever a test says so.
 //!
-//! Believe this: it adds nothing of its own. Every call goes through to the store behind it, is counted, or fails as it was told.
+//! Believe this: it adds nothing of its own. Every call goes through to the store behind it, unless [`Points`] say that it fails.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -21,99 +21,78 @@ use crate::store::{
 };
 use crate::verify::{Evidence, KeptEvents, KeptSession};
 
-/// What is seen and told, shared with its transactions.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    /// Commits that were tried.
-    pub(crate) commits: AtomicU64,
-    /// Snapshots that were taken.
-    pub(crate) snapshots: AtomicU64,
-    /// So many of the next snapshots fail.
-    failing_snapshots: AtomicU32,
-    /// Times that numbers of clients were taken.
-    pub(crate) takes: AtomicU64,
-    /// Held while taken numbers are kept from who asked for them.
-    takes_held: Arc<tokio::sync::Mutex<()>>,
-    /// So many of the next looks at a log (begin, open) fail.
-    blind: AtomicU32,
-    /// What `blind` becomes at the next commit.
-    blind_after: AtomicU32,
-    /// Events with this in their bytes break a constraint.
-    pub(crate) poison: Mutex<Option<&'static [u8]>>,
+/// Where a call is. What fails at a point has not happened, but at [`Point::Committed`] and [`Point::Taken`], where it has.
+#[derive(Clone, Copy, Debug)]
+pub enum Point<'a> {
+    /// Before a log is opened, or its row compared.
+    Open,
+    /// Before a transaction begins.
+    Begin,
+    /// Before it takes a log's row.
+    Lock,
+    /// Before it reads what a batch names.
+    Load,
+    /// Before it writes these.
+    Write(&'a Changes),
+    /// Before it takes events away.
+    Trim,
+    /// Before it is committed: everything of it is written.
+    Commit,
+    /// After it was committed, before anybody is told.
+    Committed,
+    /// Before a read outside of transactions.
+    Read,
+    /// Before a snapshot.
+    Snapshot,
+    /// Before numbers of clients are taken.
+    Take,
+    /// After they were, before they are told.
+    Taken,
 }
 
-impl Watch {
-    /// The next commit goes through, and so many looks at a log after it fail.
-    pub(crate) fn go_blind_after_commit(&self, looks: u32) {
-        self.blind_after.store(looks, Ordering::Relaxed);
-    }
-
-    /// So many of the next snapshots fail.
-    pub(crate) fn fail_snapshots(&self, count: u32) {
-        self.failing_snapshots.store(count, Ordering::Relaxed);
-    }
-
-    /// So many of the next looks at a log fail.
-    pub(crate) fn go_blind(&self, looks: u32) {
-        self.blind.store(looks, Ordering::Relaxed);
-    }
-
-    /// Numbers of clients are taken and not told until what is returned is dropped.
-    pub(crate) fn hold_takes(&self) -> tokio::sync::OwnedMutexGuard<()> {
-        self.takes_held.clone().try_lock_owned().expect("nobody holds them")
-    }
-
-    fn look(&self) -> Result<(), Error> {
-        fail_one(&self.blind)
-    }
-
-    fn check(&self, changes: &Changes) -> Result<(), Error> {
-        let poison = *self.poison.lock().unwrap();
-        let poisoned = |poison: &[u8]| {
-            let mut rows = changes.events.iter();
-            rows.any(|row| row.stored.windows(poison.len()).any(|bytes| bytes == poison))
-        };
-        match poison {
-            Some(poison) if poisoned(poison) => Err(Error::Constraint("poison".into())),
-            _ => Ok(()),
-        }
-    }
+/// What happens where. Shared by a store and all of its transactions.
+#[async_trait]
+pub trait Points: Debug + Send + Sync + 'static {
+    /// Called at every point. Nothing goes on before it returns.
+    ///
+    /// # Errors
+    /// What the caller of the store is told.
+    async fn at(&self, point: Point<'_>) -> Result<(), Error>;
 }
 
-fn fail_one(left: &AtomicU32) -> Result<(), Error> {
-    let less = |left: u32| left.checked_sub(1);
-    match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
-        Ok(_) => Err(Error::Unavailable("blind".into())),
-        Err(_) => Ok(()),
-    }
-}
-
+/// A store behind points.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    pub(crate) inner: Arc<dyn Store>,
-    pub(crate) watch: Arc<Watch>,
+pub struct Failing {
+    /// The store that does it.
+    pub inner: Arc<dyn Store>,
+    /// What happens before it does.
+    pub points: Arc<dyn Points>,
 }
 
 struct Open {
     inner: Box<dyn Transaction>,
-    watch: Arc<Watch>,
+    points: Arc<dyn Points>,
 }
 
 #[async_trait]
 impl Transaction for Open {
     async fn lock(&mut self, log: LogKey) -> Result<LogRow, Error> {
+        self.points.at(Point::Lock).await?;
         self.inner.lock(log).await
     }
 
     async fn sessions(&mut self, log: LogKey, ids: &[SessionId]) -> Result<Vec<Session>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.sessions(log, ids).await
     }
 
     async fn sessions_by_key(&mut self, log: LogKey, keys: &[SessionKey]) -> Result<Vec<Session>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.sessions_by_key(log, keys).await
     }
 
     async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.writers(log, ids).await
     }
 
@@ -121,6 +100,7 @@ impl Transaction for Open {
         &mut self,
         keys: &[(SessionNumber, DedupeKey)],
     ) -> Result<Vec<(SessionNumber, DedupeKey, Stored)>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.deduplicated(keys).await
     }
 
@@ -131,15 +111,17 @@ impl Transaction for Open {
         seqs: &[u64],
         scan_max: usize,
     ) -> Result<Vec<(u64, Stored)>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.find_seqs(session, writer, seqs, scan_max).await
     }
 
     async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.descendants(log, ancestors, most).await
     }
 
     async fn write(&mut self, log: &LogRow, changes: Changes) -> Result<(), Error> {
-        self.watch.check(&changes)?;
+        self.points.at(Point::Write(&changes)).await?;
         self.inner.write(log, changes).await
     }
 
@@ -150,49 +132,54 @@ impl Transaction for Open {
         events_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<StoredEvent>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.events(log, from, events_max, bytes_max).await
     }
 
     async fn bases(&mut self, log: LogKey, sessions: &[SessionNumber]) -> Result<Vec<Session>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.bases(log, sessions).await
     }
 
     async fn bases_below(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
+        self.points.at(Point::Load).await?;
         self.inner.bases_below(log, ancestors, most).await
     }
 
     async fn trim(&mut self, trim: Trim, links_max: u64) -> Result<(), Error> {
+        self.points.at(Point::Trim).await?;
         self.inner.trim(trim, links_max).await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), Error> {
-        self.watch.commits.fetch_add(1, Ordering::Relaxed);
-        let blind = self.watch.blind_after.swap(0, Ordering::Relaxed);
-        self.watch.blind.fetch_add(blind, Ordering::Relaxed);
-        self.inner.commit().await
+        self.points.at(Point::Commit).await?;
+        self.inner.commit().await?;
+        self.points.at(Point::Committed).await
     }
 }
 
 #[async_trait]
-impl Store for Watched {
+impl Store for Failing {
     async fn open_log(&self, tenant: &TenantId) -> Result<LogRow, Error> {
-        self.watch.look()?;
+        self.points.at(Point::Open).await?;
         self.inner.open_log(tenant).await
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, Error> {
-        self.watch.look()?;
+        self.points.at(Point::Begin).await?;
         Ok(Box::new(Open {
             inner: self.inner.begin().await?,
-            watch: self.watch.clone(),
+            points: self.points.clone(),
         }))
     }
 
     async fn read(&self, read: Read<'_>) -> Result<Page, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.read(read).await
     }
 
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.read_back(read).await
     }
 
@@ -201,6 +188,7 @@ impl Store for Watched {
     }
 
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.link_before(log, offset).await
     }
 
@@ -212,6 +200,7 @@ impl Store for Watched {
         until: Offset,
         most: usize,
     ) -> Result<Vec<Missing>, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.missing(log, interests, from, until, most).await
     }
 
@@ -223,26 +212,32 @@ impl Store for Watched {
         until: Offset,
         most: u64,
     ) -> Result<u64, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.count(log, interests, from, until, most).await
     }
 
     async fn seek_back(&self, log: &LogRow, interests: &Interests, until: Offset, count: u32) -> Result<Offset, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.seek_back(log, interests, until, count).await
     }
 
     async fn moved_at(&self, log: LogKey, offset: Offset) -> Result<Vec<Arc<Routing>>, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.moved_at(log, offset).await
     }
 
     async fn raws(&self, log: LogKey, offsets: &[Offset]) -> Result<Vec<(Offset, Raw)>, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.raws(log, offsets).await
     }
 
     async fn session(&self, log: LogKey, id: &SessionId) -> Result<Option<Session>, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.session(log, id).await
     }
 
     async fn session_by_key(&self, log: LogKey, key: &SessionKey) -> Result<Option<Session>, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.session_by_key(log, key).await
     }
 
@@ -254,23 +249,20 @@ impl Store for Watched {
         below: Offset,
         limit: usize,
     ) -> Result<Vec<Session>, Error> {
+        self.points.at(Point::Read).await?;
         self.inner.list_sessions(log, filter, order, below, limit).await
     }
 
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
-        self.watch.snapshots.fetch_add(1, Ordering::Relaxed);
-        // As with a database, others have their turn meanwhile.
-        tokio::task::yield_now().await;
-        fail_one(&self.watch.failing_snapshots)?;
+        self.points.at(Point::Snapshot).await?;
         self.inner.snapshot(log, interests, limits).await
     }
 
     async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error> {
-        self.watch.look()?;
-        self.watch.takes.fetch_add(1, Ordering::Relaxed);
-        let taken = self.inner.take_incarnations(clients).await;
-        drop(self.watch.takes_held.lock().await);
-        taken
+        self.points.at(Point::Take).await?;
+        let taken = self.inner.take_incarnations(clients).await?;
+        self.points.at(Point::Taken).await?;
+        Ok(taken)
     }
 
     async fn newest_incarnation(&self) -> Result<Incarnation, Error> {
@@ -295,7 +287,7 @@ impl Store for Watched {
 }
 
 #[async_trait]
-impl Evidence for Watched {
+impl Evidence for Failing {
     async fn logs(&self) -> Result<Vec<LogRow>, Error> {
         self.inner.logs().await
     }
