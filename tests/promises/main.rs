@@ -12,6 +12,7 @@ mod append;
 mod resume;
 mod facts;
 mod reset;
+mod retention;
 mod live;
 mod identity;
 mod history;

@@ -177,7 +177,7 @@ async fn other_interests_and_an_unfinished_snapshot_are_reset() {
 }
 
 #[tokio::test]
-async fn too_far_behind_is_a_snapshot_a_replay_or_an_error_as_asked() {
+async fn p_38_too_far_behind_is_a_snapshot_a_replay_or_an_error_as_asked() {
     let data = DataDir::new();
     let hub = data.start_with(&["--replay-limit", "10"]).await;
     let client = hub.client();

@@ -1,5 +1,6 @@
 mod connections;
 mod corked;
+mod retention;
 
 use std::future::Future;
 use std::pin::pin;
