@@ -74,10 +74,13 @@ pub fn flip_a_byte_of(file: &Path, text: &str) {
 }
 
 async fn open(data: &Path) -> DatabaseConnection {
-    let file = data.join("bellboard.db");
-    Database::connect(format!("sqlite://{}", file.display()))
-        .await
-        .expect("the hub's database")
+    let settings = std::fs::read_to_string(data.join("bellboard.toml")).unwrap_or_default();
+    let url = settings.lines().find_map(|line| line.strip_prefix("database_url = "));
+    let url = url.map_or_else(
+        || format!("sqlite://{}", data.join("bellboard.db").display()),
+        |url| url.trim_matches('"').to_owned(),
+    );
+    Database::connect(url).await.expect("the hub's database")
 }
 
 async fn rows(database: &DatabaseConnection, query: &str) -> Vec<QueryResult> {

@@ -15,6 +15,7 @@
 pub mod process;
 pub mod client;
 pub mod database;
+pub mod postgres;
 pub mod landed;
 pub mod events;
 pub mod stream;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
+use crate::postgres::{self, TestDatabase};
 use crate::within;
 
 /// A running `bellboard serve`. Killed when dropped.
@@ -21,29 +22,75 @@ pub struct Process {
     data: PathBuf,
 }
 
-/// The folder of a hub, which outlives its processes.
+/// The folder of a hub, which outlives its processes, and its database where that is not in the folder.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     /// Removed with it, where it was made for it.
     _made: Option<TempDir>,
+    /// Dropped with it.
+    _database: Option<TestDatabase>,
 }
 
 impl DataDir {
-    /// A new one, empty.
+    /// A new one, empty. Where PostgreSQL is chosen it holds a file with settings that name a database of its own, so that every
+    /// command that is given the folder works on that.
+    ///
+    /// # Panics
+    /// When it cannot be made.
     #[must_use]
     pub fn new() -> DataDir {
+        if postgres::is_chosen() {
+            return DataDir::on_postgres().expect("PostgreSQL was chosen");
+        }
+        DataDir::made(None)
+    }
+
+    /// The same on PostgreSQL, whatever is chosen.
+    ///
+    /// None only where PostgreSQL is not to be had and the test command was told to go on without.
+    #[must_use]
+    pub fn on_postgres() -> Option<DataDir> {
+        TestDatabase::new().map(DataDir::on)
+    }
+
+    /// On this database.
+    fn on(database: TestDatabase) -> DataDir {
+        let settings = format!("database_url = \"{}\"\n", database.url);
+        let data = DataDir::made(Some(database));
+        std::fs::write(data.settings(), settings).expect("the file with settings");
+        data
+    }
+
+    fn made(database: Option<TestDatabase>) -> DataDir {
         let made = TempDir::with_prefix("bellboard-test-").expect("a temporary folder");
         DataDir {
             path: made.path().to_owned(),
             _made: Some(made),
+            _database: database,
         }
+    }
+
+    /// Another folder for the same database: what a second node has.
+    #[must_use]
+    pub fn beside(&self) -> DataDir {
+        let other = DataDir::made(None);
+        std::fs::copy(self.settings(), other.settings()).expect("the file with settings");
+        other
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.path.join("bellboard.toml")
     }
 
     /// One that is there, or that the hub shall make. It stays.
     #[must_use]
     pub const fn at(path: PathBuf) -> DataDir {
-        DataDir { path, _made: None }
+        DataDir {
+            path,
+            _made: None,
+            _database: None,
+        }
     }
 
     /// Where it is.

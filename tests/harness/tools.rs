@@ -23,6 +23,11 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     {
         return Some(found);
     }
+    missing(name)
+}
+
+/// Says that a tool is not there.
+pub(crate) fn missing<T>(name: &str) -> Option<T> {
     let skip = std::env::var("BELLBOARD_SKIP_MISSING").is_ok_and(|value| value == "1");
     assert!(skip, "{name} is not installed; run `./recipe tools {name}`");
     if let Some(list) = std::env::var_os("BELLBOARD_NOT_RUN") {

@@ -3,12 +3,16 @@
 use bellboard_proto::v1::{self, Answer, append_result::Outcome};
 use bellboard_tests::client::{Client, stored};
 use bellboard_tests::events::{all, by_id, on, resume};
+use bellboard_tests::postgres::is_sqlites_own;
 use bellboard_tests::process::{DataDir, Process};
 use bellboard_tests::{database, landed};
 use serde_json::Value;
 
 #[tokio::test]
 async fn data_folders_of_every_landed_state_read_the_same_and_go_on() {
+    if is_sqlites_own("the folders hold SQLite files") {
+        return;
+    }
     let all = landed::all();
     assert!(
         !all.is_empty(),

@@ -3,6 +3,7 @@
 use bellboard_proto::v1::{self, Answer, ErrorReason, ResetReason, subscribe_response::Frame};
 use bellboard_tests::client::Client;
 use bellboard_tests::events::{all, from_snapshot, from_start, on, resume, session};
+use bellboard_tests::postgres::is_sqlites_own;
 use bellboard_tests::process::DataDir;
 use bellboard_tests::stream::Frames;
 use prost::Message;
@@ -113,6 +114,9 @@ async fn p_9_another_log_under_the_same_keys_is_another_epoch() {
 
 #[tokio::test]
 async fn p_10_m_21_a_log_that_was_set_back_is_told_by_tail_and_by_link() {
+    if is_sqlites_own("the log is set back by putting back a file") {
+        return;
+    }
     let (data, copy) = (DataDir::new(), DataDir::new());
     let wanted = vec![all(v1::Detail::Content)];
     let hub = data.start().await;

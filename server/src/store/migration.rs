@@ -9,8 +9,8 @@ mod m0004_retention;
 mod m0005_clients;
 mod m0006_base_link;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
-use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryOrder};
+use sea_orm_migration::{IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations};
 
 #[cfg(test)]
 pub(super) use m0004_retention::COUNT_BYTES;
@@ -70,9 +70,12 @@ pub(super) async fn check(reader: &DatabaseConnection) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Newer`] when it does not.
-pub(super) async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, Error> {
-    let models = Migrator::get_migration_models(connection).await.map_err(error::of)?;
-    let applied: Vec<String> = models.into_iter().map(|model| model.version).collect();
+pub(super) async fn applied<'c, C>(connection: &'c C) -> Result<Vec<String>, Error>
+where
+    C: ConnectionTrait,
+    &'c C: IntoSchemaManagerConnection<'c>,
+{
+    let applied = names(connection).await.map_err(error::of)?;
     let known = Migrator::migrations();
     let is_known = |name: &String| known.iter().any(|migration| migration.name() == name);
     match applied.iter().find(|applied| !is_known(applied)) {
@@ -81,13 +84,29 @@ pub(super) async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<Str
     }
 }
 
+/// What stands in the table of applied migrations, oldest first; nothing where there is no such table. It is only read: the migrator's
+/// own look makes it, which a reader may not.
+async fn names<'c, C>(connection: &'c C) -> Result<Vec<String>, DbErr>
+where
+    C: ConnectionTrait,
+    &'c C: IntoSchemaManagerConnection<'c>,
+{
+    use seaql_migrations::{Column, Entity};
+    if !SchemaManager::new(connection).has_table("seaql_migrations").await? {
+        return Ok(Vec::new());
+    }
+    let models = Entity::find().order_by_asc(Column::Version).all(connection).await?;
+    Ok(models.into_iter().map(|model| model.version).collect())
+}
+
 /// Waits until nobody else changes the shape. In SQLite the transaction itself is the turn.
 async fn take_turn(transaction: &DatabaseTransaction) -> Result<(), Error> {
     if transaction.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
     let text = format!(
-        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {TURN_TIMEOUT}; SELECT pg_advisory_xact_lock({TURN})"
+        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
+         SET LOCAL lock_timeout = {TURN_TIMEOUT}; SELECT pg_advisory_xact_lock({TURN})"
     );
     transaction.execute_unprepared(&text).await.map_err(error::of)?;
     Ok(())

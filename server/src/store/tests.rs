@@ -5,6 +5,7 @@ mod transactions;
 mod reads;
 mod trims;
 mod api_keys;
+mod postgres;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -31,8 +31,12 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a statement waits for a log that another node has locked: its transactions take milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a transaction may do nothing. A node that was paused in the middle of one must not hold its log against the others.
+/// How long a transaction that writes may do nothing. A node that was paused in the middle of one must not hold its log against the
+/// others.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The same of one that reads: it holds nothing but old rows, which the server would like to sweep.
+const IDLE_READER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a connection that was just used may take to show that it still works. One whose server is gone must not keep its seat.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -215,10 +219,13 @@ async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 async fn tell(connection: &mut PgConnection, role: Role) -> Result<(), sqlx::Error> {
     let milliseconds = |time: Duration| time.as_millis();
     let mut text = format!(
-        "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};",
+        "SET client_min_messages = warning; SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};",
         milliseconds(STATEMENT_TIMEOUT),
         milliseconds(LOCK_TIMEOUT),
-        milliseconds(IDLE_TIMEOUT),
+        milliseconds(match role {
+            Role::Writer(_) => IDLE_TIMEOUT,
+            Role::Reader => IDLE_READER_TIMEOUT,
+        }),
     );
     text.push_str(match role {
         // All statements of a reading transaction see one moment.
