@@ -175,6 +175,8 @@ async fn a_backup_is_whole_while_others_write() {
     let data = DataDir::new();
     let hub = data.start().await;
     let client = hub.client();
+    // From here on there is a log to be verified.
+    say(&client, "first", 1).await;
     let writer = tokio::spawn({
         let client = client.clone();
         async move {

@@ -66,11 +66,13 @@ async fn frames(house: &House, start: subscribe_request::Start, on_gap: OnGap) -
 }
 
 fn offsets(frames: &[Frame]) -> Vec<u64> {
-    let events = frames.iter().filter_map(|frame| match frame {
-        Frame::Events(batch) => Some(batch.events.iter().map(|event| event.offset)),
-        _ => None,
-    });
-    events.flatten().collect()
+    let mut offsets = Vec::new();
+    for frame in frames {
+        if let Frame::Events(batch) = frame {
+            offsets.extend(batch.events.iter().map(|event| event.offset));
+        }
+    }
+    offsets
 }
 
 fn subscribed(frames: &[Frame]) -> (v1::Answer, v1::ResetReason, u64) {
@@ -93,9 +95,11 @@ async fn assert_all_gone(house: &House, old: &str) {
     assert_eq!(subscribed(&reset), (v1::Answer::Reset, too_old, 4));
     assert_eq!(offsets(&reset), [0; 0], "expired records are never replayed");
     assert!(reset.iter().any(|frame| matches!(frame, Frame::SnapshotEnd(_))));
-    let page = reset.iter().find_map(|frame| match frame {
-        Frame::SnapshotPage(page) => Some(page),
-        _ => None,
+    let page = reset.iter().find_map(|frame| {
+        let Frame::SnapshotPage(page) = frame else {
+            return None;
+        };
+        Some(page)
     });
     for session in &page.unwrap().sessions {
         assert_eq!((session.items.len(), session.items_page_token.as_str()), (0, ""));
