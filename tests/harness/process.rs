@@ -79,6 +79,31 @@ impl DataDir {
         other
     }
 
+    /// Another folder for the same database, which is reached at this address, as through a proxy.
+    ///
+    /// # Panics
+    /// When the database is in the folder.
+    #[must_use]
+    pub fn through(&self, address: &str) -> DataDir {
+        let other = DataDir::made(None);
+        let settings = std::fs::read_to_string(self.settings()).expect("the file with settings");
+        let told = settings.replace(&self.database_address(), address);
+        std::fs::write(other.settings(), told).expect("the file with settings");
+        other
+    }
+
+    /// Where the server of its database is, as `HOST:PORT`.
+    ///
+    /// # Panics
+    /// When the database is in the folder.
+    #[must_use]
+    pub fn database_address(&self) -> String {
+        let settings = std::fs::read_to_string(self.settings()).expect("the file with settings");
+        let (_, behind) = settings.split_once('@').expect("the URL names a user");
+        let (address, _) = behind.split_once('/').expect("the URL names a database");
+        address.to_owned()
+    }
+
     fn settings(&self) -> PathBuf {
         self.path.join("bellboard.toml")
     }

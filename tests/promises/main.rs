@@ -17,6 +17,7 @@ mod live;
 mod identity;
 mod history;
 mod kill;
+mod nodes;
 mod durability;
 mod landed;
 mod verify;
