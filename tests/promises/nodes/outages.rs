@@ -34,13 +34,17 @@ fn assert_says_when_to_return(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(crate::reset::reason(status), v1::ErrorReason::StorageUnavailable);
     let details = rpc::Status::decode(status.details()).expect("details").details;
-    let retry = details.iter().find(|any| any.type_url.ends_with("google.rpc.RetryInfo"));
+    let retry = details
+        .iter()
+        .find(|any| any.type_url.ends_with("google.rpc.RetryInfo"));
     assert!(retry.is_some(), "it says when to come back: {details:?}");
 }
 
 #[tokio::test]
 async fn while_the_database_is_gone_appends_are_told_so_and_streams_go_on() {
-    let Some(Outage { network, hub, _data }) = outage().await else { return };
+    let Some(Outage { network, hub, _data }) = outage().await else {
+        return;
+    };
     let client = hub.client();
     client.say("s", "before").await;
     let mut request = from_start(everything());
@@ -70,13 +74,19 @@ async fn while_the_database_is_gone_appends_are_told_so_and_streams_go_on() {
     })
     .await;
     for stream in [&mut stream, &mut second] {
-        assert_eq!(stream.events(1).await[0].offset, 2, "stored once, and told to streams that were open all the time");
+        assert_eq!(
+            stream.events(1).await[0].offset,
+            2,
+            "stored once, and told to streams that were open all the time"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_network_that_says_nothing_is_not_waited_for_for_ever() {
-    let Some(Outage { network, hub, _data }) = outage().await else { return };
+    let Some(Outage { network, hub, _data }) = outage().await else {
+        return;
+    };
     let client = hub.client();
     client.say("s", "before").await;
     network.silence();
@@ -84,11 +94,20 @@ async fn a_network_that_says_nothing_is_not_waited_for_for_ever() {
     assert_says_when_to_return(&refused.expect_err("nobody answers"));
     network.mend();
     within("the hub to dial its database anew", async {
-        while client.try_append(vec![on("s").says("meanwhile").dedupe("m")]).await.is_err() {
+        while client
+            .try_append(vec![on("s").says("meanwhile").dedupe("m")])
+            .await
+            .is_err()
+        {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    let told: Vec<String> = client.history(everything()).await.iter().map(bellboard_tests::events::text).collect();
+    let told: Vec<String> = client
+        .history(everything())
+        .await
+        .iter()
+        .map(bellboard_tests::events::text)
+        .collect();
     assert_eq!(told, ["", "before", "meanwhile"]);
 }
