@@ -9433,8 +9433,16 @@ pub struct SubscribeRequest {
     /// What to stream; 1 to 64 of them. The order does not matter.
     #[prost(message, repeated, tag = "6")]
     pub interests: ::prost::alloc::vec::Vec<Interest>,
-    /// Sessions that the interests gained and whose snapshot the resume token's stream had not ended. Empty without a resume
-    /// token. Not looked at until `UpdateSubscription` is built.
+    /// Sessions that `UpdateSubscription` added to the interests and whose snapshot had not ended when the resume token was
+    /// given (see `SubscriptionUpdated` for what such a resume token is of). Looked at only where the resume token is of other
+    /// interests than `interests`. Then every session selector of `interests`, with or without descendants, whose session is
+    /// named here is taken away. If what is left is exactly what the resume token is of, the answer is RESUMED, and right
+    /// behind `subscribed` comes a snapshot with reason INTEREST_ADDED of what was taken away; until its end resume tokens are
+    /// of what is left, so that a client that is cut again asks the same again. Else the answer is RESET with
+    /// INTERESTS_CHANGED. So this explains sessions that were added and nothing else: nothing that was removed, no project,
+    /// vendor or all, and no session that the former interests selected with another detail or other families. Who changed
+    /// its interests in another way redials with those that the resume token is of, and calls `UpdateSubscription` again. At
+    /// most 64; one that no session selector names is passed over. Empty without a resume token. Not looked at yet.
     #[prost(string, repeated, tag = "7")]
     pub unsynced_session_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// What to do when the resume token's events are not all to be had.
@@ -9578,10 +9586,10 @@ pub struct UpdateSubscriptionRequest {
     /// The stream's, as its `subscribed` frame gave it. Required.
     #[prost(string, tag = "1")]
     pub subscription_id: ::prost::alloc::string::String,
-    /// The client's number of this change, growing from 1. Required.
+    /// The client's number of this change, above that of every change before on this stream; at least 1. Required.
     #[prost(uint64, tag = "2")]
     pub revision: u64,
-    /// The interests from then on, whole; 1 to 64 of them.
+    /// The interests from then on, whole; 1 to 64 of them. Of a `stop_when_closed` stream: session selectors only.
     #[prost(message, repeated, tag = "3")]
     pub interests: ::prost::alloc::vec::Vec<Interest>,
 }
@@ -9598,7 +9606,8 @@ impl ::prost::Name for UpdateSubscriptionRequest {
 /// Says that a change of interests was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateSubscriptionResponse {
-    /// The newest revision that was taken.
+    /// The newest revision that was taken on this stream: the one given, or a newer one, which stays in force. It takes effect
+    /// a little later, at its `subscription_updated`.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
 }
@@ -9768,23 +9777,38 @@ impl ::prost::Name for StreamLimits {
         "/bellboard.v1.StreamLimits".into()
     }
 }
-/// A snapshot begins. It may come at the start, on a reset in mid-stream, and for a session that enters an interest. One
-/// that begins before the last one ended replaces it: the hub takes a snapshot back from a reader that is too slow for
-/// it, and begins again with a newer one. Where many ask for the same at once while the log grows, they are given one
-/// that is up to 2 s older than the call; what happened since follows it.
+/// A snapshot begins. There are two kinds.
+///
+/// With reason START and RESET it is of everything that the interests match. It replaces all that the client holds, and the
+/// stream goes on from `offset`.
+///
+/// With reason SESSION_ENTERED and INTEREST_ADDED it is of some sessions. Each session in its pages replaces what the client
+/// holds of that session, and nothing else changes: the stream's place stays where it was, which is at `offset` or before
+/// it. Events of such a session that lie before `offset` are in the snapshot already: the client drops those whose `index`
+/// is below the `event_count` of the session's row, until the stream is past `offset`, also over a redial that is answered
+/// RESUMED. The hub leaves them out as far as it can; whoever keeps state by session and folds by `index` needs to do
+/// nothing. Deltas of such a session come only behind its item texts (`item_text`), and those only once the stream is past
+/// `offset`.
+///
+/// One that begins before the last one ended replaces that one, with the same reason, or with RESET where it was START: the
+/// hub takes a snapshot back from a reader that is too slow for it, and begins again with a newer one. Where many ask for
+/// the same at once while the log grows, they are given one that is up to 2 s older than the call; what happened since
+/// follows it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotBegin {
     /// Why.
     #[prost(enumeration = "SnapshotReason", tag = "1")]
     pub reason: i32,
-    /// The offset that the snapshot is as of: it holds what lies before. After a start's or reset's the stream goes on from
-    /// it; after a session's the stream's place stays, and events of that session before it are not sent.
+    /// The offset that the snapshot is as of: it holds what lies before. Not below the stream's place, but with START and
+    /// RESET, where it is the place from here on.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
     /// Why the place was reset, when `reason` is reset.
     #[prost(enumeration = "ResetReason", tag = "3")]
     pub reset_reason: i32,
-    /// The sessions that it is of, when `reason` says that they entered. Empty: all that the interests match.
+    /// With SESSION_ENTERED: the sessions that entered, that of the event itself first; at most the first 1,000 of them. One
+    /// that has left again before `offset` is named here and not in the pages; its events come until the one at which it left.
+    /// With other reasons: empty.
     #[prost(string, repeated, tag = "4")]
     pub session_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -9799,7 +9823,7 @@ impl ::prost::Name for SnapshotBegin {
     }
 }
 /// A part of a snapshot. Until its end resume tokens are of a kind that a resume answers with RESET and
-/// SNAPSHOT_INCOMPLETE.
+/// SNAPSHOT_INCOMPLETE, but for reason INTEREST_ADDED: see `SubscriptionUpdated`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SnapshotPage {
     /// Sessions, each once in the whole snapshot.
@@ -9952,12 +9976,19 @@ impl ::prost::Name for DeltasFrame {
         "/bellboard.v1.DeltasFrame".into()
     }
 }
-/// The interests changed.
+/// The interests changed: what comes behind this frame is of the new ones, what came before it was of the old ones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubscriptionUpdated {
     /// The client's revision that is in force from here on.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
+    /// Whether a snapshot with reason INTEREST_ADDED follows, of the sessions of which more events are wanted than before. If
+    /// so, this frame's resume token and all up to the snapshot's last page are still of the old interests: a resume with the
+    /// old ones continues right here, and one with the new ones names what was added in `unsynced_session_ids`. The resume
+    /// token of `snapshot_end` is of the new interests. If not, nothing was added but deltas, and the resume token of this
+    /// frame is of the new interests already.
+    #[prost(bool, tag = "2")]
+    pub snapshot_follows: bool,
 }
 impl ::prost::Name for SubscriptionUpdated {
     const NAME: &'static str = "SubscriptionUpdated";
@@ -10235,9 +10266,15 @@ pub enum SnapshotReason {
     Start = 1,
     /// The place was reset, at the start or in mid-stream.
     Reset = 2,
-    /// The sessions entered an interest at an event. Resume tokens are pending until its end. Not built yet.
+    /// Sessions entered an interest at the last event of the `events` frame right before: it linked the session to a parent
+    /// whose descendants are wanted, or moved it to another project, or did so to a session above it; and more families of
+    /// its events are wanted from there on than before. Earlier events of them are not sent. The resume token of that `events`
+    /// frame, and all until the snapshot's end, are answered with RESET and SNAPSHOT_INCOMPLETE. In a replay too: then the
+    /// snapshot is as of now, not as of the event. Where only deltas are wanted more than before, item texts come and no
+    /// snapshot. Not built yet.
     SessionEntered = 3,
-    /// `UpdateSubscription` added the sessions. Resume tokens carry the old interests until its end. Not built yet.
+    /// `UpdateSubscription` added the sessions, or a resume named them in `unsynced_session_ids`. Resume tokens are of the
+    /// interests before the addition until its end. Not built yet.
     InterestAdded = 4,
 }
 impl SnapshotReason {
@@ -10410,7 +10447,9 @@ pub mod subscribe_service_client {
             self.inner.server_streaming(req, path, codec).await
         }
         /// Replaces the interests of an open stream; takes effect there at the frame `subscription_updated`. May be repeated: a
-        /// revision that is not above the newest changes nothing. Not built yet: UNIMPLEMENTED. Errors:
+        /// revision that is not above the newest changes nothing. Where several are taken before one took effect, the newest does
+        /// and the others are not told of. A stream that ends meanwhile forgets what did not take effect: redial, and call again.
+        /// Another principal's stream is answered like one that never was. Not built yet: UNIMPLEMENTED. Errors:
         /// SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE, INVALID_FIELD.
         pub async fn update_subscription(
             &mut self,

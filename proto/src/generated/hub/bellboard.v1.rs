@@ -2178,7 +2178,7 @@ pub mod subscribe_response {
     }
 }
 /// A part of a snapshot. Until its end resume tokens are of a kind that a resume answers with RESET and
-/// SNAPSHOT_INCOMPLETE.
+/// SNAPSHOT_INCOMPLETE, but for reason INTEREST_ADDED: see `SubscriptionUpdated`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SnapshotPage {
     /// Sessions, each once in the whole snapshot.
@@ -2287,7 +2287,9 @@ pub mod subscribe_service_server {
             request: tonic::Request<crate::v1::SubscribeRequest>,
         ) -> std::result::Result<tonic::Response<Self::SubscribeStream>, tonic::Status>;
         /// Replaces the interests of an open stream; takes effect there at the frame `subscription_updated`. May be repeated: a
-        /// revision that is not above the newest changes nothing. Not built yet: UNIMPLEMENTED. Errors:
+        /// revision that is not above the newest changes nothing. Where several are taken before one took effect, the newest does
+        /// and the others are not told of. A stream that ends meanwhile forgets what did not take effect: redial, and call again.
+        /// Another principal's stream is answered like one that never was. Not built yet: UNIMPLEMENTED. Errors:
         /// SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE, INVALID_FIELD.
         async fn update_subscription(
             &self,
