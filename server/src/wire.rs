@@ -14,6 +14,7 @@ pub mod writers;
 pub mod sessions;
 pub mod page_token;
 pub mod frame;
+pub mod messages;
 pub mod session_events;
 pub mod list_sessions;
 pub mod list_events;

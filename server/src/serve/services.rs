@@ -68,7 +68,7 @@ pub(super) fn assemble(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare();
-    let routes = MapResponseLayer::new(wire::status::explained).layer(routes);
+    let routes = MapResponseLayer::new(|answer| wire::messages::taken(wire::status::explained(answer))).layer(routes);
     let counted = Admission(quotas).layer(routes);
     let guarded = auth::layer(keys, rules).layer(counted);
     let on_the_web = GrpcWebLayer::new().layer(guarded);

@@ -1,5 +1,6 @@
 mod connections;
 mod corked;
+mod messages;
 mod retention;
 
 use std::future::Future;

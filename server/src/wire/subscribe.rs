@@ -1,6 +1,5 @@
 //! `SubscribeService`: the one long stream out.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +16,14 @@ use bellboard_core::subscription::start::{OnGap, Start};
 use bellboard_core::subscription::{Request as Wanted, Subscription};
 use bellboard_proto::hub::v1::{self as hub, subscribe_service_server::SubscribeService};
 use bellboard_proto::v1::{self, subscribe_request::Start as SentStart};
+use bytes::Bytes;
 use futures_util::stream;
-use tokio_stream::Stream;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::wire::encode::timestamp;
 use crate::wire::fault::Fault;
 use crate::wire::status::{after_closing, subscribed, unbuilt, unheard, unsaid};
+use crate::wire::messages::{self, Nothing};
 use crate::wire::{Authorized, State, frame, interest};
 
 /// The service.
@@ -42,7 +42,8 @@ impl Service {
 
 #[async_trait]
 impl SubscribeService for Service {
-    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<hub::SubscribeResponse, Status>> + Send>>;
+    /// The messages themselves go by another way, see [`messages`].
+    type SubscribeStream = Nothing<hub::SubscribeResponse>;
 
     async fn subscribe(
         &self,
@@ -66,15 +67,15 @@ impl SubscribeService for Service {
             limits,
             tail: Offset::ZERO,
         };
-        let open = Open {
+        let open = Box::new(Open {
             state: self.state.clone(),
             log,
             subscription,
             stream,
             then: None,
-        };
-        let frames = stream::unfold(Some(open), |open| async { open?.next().await });
-        Ok(Response::new(Box::pin(frames)))
+        });
+        let frames = stream::unfold(Some(open), |open| async { Open::next(open?).await });
+        Ok(messages::handed(Box::pin(frames)))
     }
 
     async fn update_subscription(
@@ -112,10 +113,11 @@ struct Open {
 }
 
 /// One item of a stream, and the stream as it goes on.
-type Step = Option<(Result<hub::SubscribeResponse, Status>, Option<Open>)>;
+type Step = Option<(Result<Bytes, Status>, Option<Box<Open>>)>;
 
 impl Open {
-    async fn next(mut self) -> Step {
+    /// Boxed, because each step moves it.
+    async fn next(mut self: Box<Self>) -> Step {
         if let Some(status) = self.then.take() {
             return Some((Err(status), None));
         }
@@ -130,7 +132,8 @@ impl Open {
         }
         (self.stream.tail, _) = self.log.tail();
         let frame = Some(self.stream.frame(sent.frame));
-        Some((Ok(hub::SubscribeResponse { resume_token, frame }), Some(self)))
+        let message = messages::framed(&hub::SubscribeResponse { resume_token, frame });
+        Some((message, Some(self)))
     }
 }
 

@@ -56,7 +56,7 @@ async fn subscribe(channel: &Channel, key: &str) -> Streaming<SubscribeResponse>
 }
 
 /// Appends one event whose item has this name: small ones are gathered, large ones pass by.
-async fn append(channel: &Channel, key: &str, item: &str) {
+pub(super) async fn append(channel: &Channel, key: &str, item: &str) {
     let event = Event {
         item_id: item.to_owned(),
         payload: Some(Payload::MessageStarted(MessageStarted::default())),
