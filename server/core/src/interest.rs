@@ -214,6 +214,13 @@ impl Interests {
             .max()
     }
 
+    /// Whether every event of the tenant is wanted.
+    #[must_use]
+    pub fn everything(&self) -> bool {
+        let all = |interest: &Interest| interest.selector == Selector::All && interest.wanted() == Families::ALL;
+        self.0.iter().any(all)
+    }
+
     /// Whether any of them wants deltas.
     #[must_use]
     pub fn live(&self) -> bool {

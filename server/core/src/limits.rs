@@ -64,6 +64,13 @@ pub const WINDOW_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 /// What a slot of the window costs beside its event's bytes: the slot, its posting and its share of the maps.
 pub const WINDOW_SLOT_OVERHEAD_BYTES: usize = 160;
 
+/// Most batches that a window keeps beside its slots for readers who ask for the same: those who are live share the newest one or two, and
+/// those who replay together stand within a few frames of one another.
+pub const BATCHES_MAX: usize = 32;
+
+/// Bytes of the same: a few full frames, each with its events and its message. They count for the window.
+pub const BATCHES_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Bytes of the newest deltas kept in memory, per log. A subscriber further behind is given the texts so far instead.
 pub const DELTA_WINDOW_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -110,6 +110,12 @@ impl Keyring {
         })
     }
 
+    /// The key that mints.
+    #[must_use]
+    pub const fn minting(&self) -> KeyId {
+        self.minting.0
+    }
+
     /// The text for a place in the tenant's log: [`RESUME_TOKEN_CHARS`] characters.
     #[must_use]
     pub fn mint(&self, tenant: &TenantId, place: &Place) -> String {

@@ -26,16 +26,16 @@ use tokio::sync::watch;
 
 use crate::appender::counters::microseconds;
 use crate::clock::{Clock, Sleep};
-use crate::event::Family;
+use crate::event::{Family, Raw};
 use crate::handoff::{Handoff, Live, Source, Step};
 use crate::interest::Interests;
 use crate::interest::index::{Seat, SeatId};
 use crate::limits;
-use crate::link::Link;
 use crate::log::{Counters, Log};
 use crate::offset::{Offset, Time};
 use crate::resume_token::{Keyring, Kind, Place};
 use crate::store::{self, Page, Read};
+use crate::window::batch::{Batch, Wish};
 use crate::window::deltas::Opened;
 use clients::Claim;
 use closings::Closings;
@@ -300,7 +300,9 @@ impl Subscription {
                 Step::CaughtUp(tail) => {
                     self.check_closed = self.request.stop_when_closed;
                     if self.handoff.untold() {
-                        let frame = self.events(Vec::new(), Vec::new());
+                        let (next, link) = self.handoff.place();
+                        let nothing = Arc::new(Batch::new(Vec::new(), next, link));
+                        let frame = self.events(nothing, Vec::new());
                         self.ready.push_back(complete(frame));
                     }
                     self.ready.push_back(complete(Frame::CaughtUp(tail)));
@@ -390,19 +392,22 @@ impl Subscription {
     }
 
     async fn read_window(&mut self, from: Offset, until: Offset) -> Result<Option<Frame>, Error> {
-        let found = self
-            .around
-            .log
-            .window()
-            .read(&self.request.interests, from, until, self.request.frame_bytes);
+        let wish = Wish {
+            interests: &self.request.interests,
+            interests_hash: self.interests_hash,
+            from,
+            until,
+            bytes_max: self.request.frame_bytes,
+        };
+        let found = self.around.log.window().share(wish);
         // Gone since we looked: the next view says so.
-        let Some(found) = found else { return Ok(None) };
-        Log::count(&self.around.log.counters().slots_visited, found.visited);
-        if found.events.is_empty() {
-            self.handoff.has_read(found.until, found.link);
+        let Some((batch, visited)) = found else { return Ok(None) };
+        Log::count(&self.around.log.counters().slots_visited, visited);
+        if batch.events.is_empty() {
+            self.handoff.has_read(batch.until, batch.link);
             return Ok(None);
         }
-        self.deliver(found.events, found.until, found.link).await
+        self.deliver(batch).await
     }
 
     async fn read_store(&mut self, from: Offset, until: Offset) -> Result<Option<Frame>, Error> {
@@ -422,7 +427,7 @@ impl Subscription {
         let took = self.around.clock.elapsed().saturating_sub(begin);
         log.counters().read_microseconds.add(microseconds(took));
         match read {
-            Ok(Page { events, until, link }) => self.deliver(events, until, link).await,
+            Ok(Page { events, until, link }) => self.deliver(Arc::new(Batch::new(events, until, link))).await,
             // Gone since we looked: the next view says so.
             Err(store::Error::Trimmed(oldest)) => {
                 log.trimmed(oldest);
@@ -432,52 +437,59 @@ impl Subscription {
         }
     }
 
-    /// The frame of what was read up to `until`, or less of it where a frame does not take the raw records beside it; none where it
-    /// begins with what is too old to be given out.
-    async fn deliver(
-        &mut self,
-        mut events: Vec<crate::event::Event>,
-        until: Offset,
-        link: Link,
-    ) -> Result<Option<Frame>, Error> {
+    /// The frame of what was read, or of less of it where a frame does not take the raw records beside it; none where it begins with what
+    /// is too old to be given out.
+    async fn deliver(&mut self, mut batch: Arc<Batch>) -> Result<Option<Frame>, Error> {
         let log = &self.around.log;
         let now = self.around.clock.now();
-        if let Some(old) = events.first().filter(|event| log.is_too_old(event, now)) {
+        if let Some(old) = batch.events.first().filter(|event| log.is_too_old(event, now)) {
             log.look_behind(old.offset.next(), now).await?;
             return Ok(None);
         }
-        let (read, mut raws) = (events.len(), Vec::new());
+        let mut raws = Vec::new();
         if self.request.include_raw {
-            raws = match store::raws_beside(log.store(), log.row(), &mut events, self.request.frame_bytes).await {
-                Ok(raws) => raws,
+            match with_raws(log, &batch, self.request.frame_bytes).await {
+                Ok(with_raws) => (batch, raws) = with_raws,
                 Err(store::Error::Trimmed(oldest)) => {
                     log.trimmed(oldest);
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
-            };
+            }
         }
-        match events.last().filter(|_| events.len() < read) {
-            Some(last) => self.handoff.has_read(last.offset.next(), last.link),
-            None => self.handoff.has_read(until, link),
-        }
+        self.handoff.has_read(batch.until, batch.link);
         let counters: &Counters = log.counters();
-        Log::count(&counters.deliveries, events.len());
-        if self.request.stop_when_closed && events.iter().any(|event| event.family == Family::Session) {
+        Log::count(&counters.deliveries, batch.events.len());
+        if self.request.stop_when_closed && batch.events.iter().any(|event| event.family == Family::Session) {
             self.check_closed = true;
         }
-        Ok(Some(self.events(events, raws)))
+        Ok(Some(self.events(batch, raws)))
     }
 
-    fn events(&mut self, events: Vec<crate::event::Event>, raws: Vec<(Offset, crate::event::Raw)>) -> Frame {
+    fn events(&mut self, batch: Arc<Batch>, raws: Vec<(Offset, Raw)>) -> Frame {
         let (from, until) = self.handoff.tell();
         Frame::Events {
             from,
             until,
-            events,
+            batch,
             raws,
         }
     }
+}
+
+/// As much of a batch as a frame takes with the raw records beside it, and those.
+async fn with_raws(
+    log: &Log,
+    batch: &Batch,
+    bytes_max: usize,
+) -> Result<(Arc<Batch>, Vec<(Offset, Raw)>), store::Error> {
+    let mut events = batch.events.clone();
+    let raws = store::raws_beside(log.store(), log.row(), &mut events, bytes_max).await?;
+    let (until, link) = match events.last().filter(|_| events.len() < batch.events.len()) {
+        Some(last) => (last.offset.next(), last.link),
+        None => (batch.until, batch.link),
+    };
+    Ok((Arc::new(Batch::new(events, until, link)), raws))
 }
 
 const fn complete(frame: Frame) -> (Frame, Kind) {

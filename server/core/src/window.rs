@@ -3,6 +3,7 @@
 //! Believe this: the window is a suffix of the log without holes. A read that begins inside it sees exactly what the store would
 //! give; a read that begins before it is told to go there.
 
+pub mod batch;
 pub mod deltas;
 
 use std::collections::{HashMap, VecDeque};
@@ -15,6 +16,7 @@ use crate::interest::Interests;
 use crate::limits;
 use crate::link::Link;
 use crate::offset::Offset;
+use batch::{Batch, Batches, Wish};
 
 /// What all windows of a process may hold together.
 #[derive(Debug)]
@@ -111,6 +113,9 @@ pub struct Window {
     slots: VecDeque<Event>,
     /// The offsets in `slots` of each session, so that a reader of few sessions skips the others.
     postings: HashMap<SessionId, VecDeque<Offset>>,
+    /// What wide readers were given of late.
+    batches: Batches,
+    /// Of slots and batches.
     bytes: usize,
     budget: Arc<Budget>,
 }
@@ -125,6 +130,7 @@ impl Window {
             start_link: link,
             slots: VecDeque::new(),
             postings: HashMap::new(),
+            batches: Batches::default(),
             bytes: 0,
             budget,
         }
@@ -153,30 +159,31 @@ impl Window {
             self.end(),
             event.offset
         );
-        let bytes = cost(&event);
-        self.bytes += bytes;
-        self.budget.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.holds_more(cost(&event));
         self.postings
             .entry(event.routing.session.clone())
             .or_default()
             .push_back(event.offset);
         self.slots.push_back(event);
-        while self.budget.exceeded_by(self.bytes) && self.trim_one() {}
+        while self.budget.exceeded_by(self.bytes) && (self.drop_batch() || self.trim_one()) {}
     }
 
     fn shrink(&mut self) {
-        while self.budget.relieved_by(self.bytes) && self.trim_one() {}
+        while self.budget.relieved_by(self.bytes) && (self.drop_batch() || self.trim_one()) {}
     }
 
     /// Empties the window and begins anew at a tail that was reached without it.
     pub fn restart(&mut self, tail: Offset, link: Link) {
-        while self.trim_one() {}
+        while self.drop_batch() || self.trim_one() {}
         self.start = tail;
         self.start_link = link;
     }
 
     /// Lets everything before `oldest` go.
     pub fn trim(&mut self, oldest: Offset) {
+        if self.start < oldest {
+            while self.drop_batch() {}
+        }
         while self.start < oldest && self.trim_one() {}
     }
 
@@ -188,6 +195,30 @@ impl Window {
         }
         let at = offset.0.checked_sub(self.start.0 + 1)?;
         self.slots.get(usize::try_from(at).ok()?).map(|event| event.link)
+    }
+
+    /// What [`Window::read`] finds, shared with all who ask for the same; and how many slots were looked at for it. Readers of single
+    /// sessions read for themselves: they are few of each, and find what they want by its postings.
+    pub fn share(&mut self, mut wish: Wish<'_>) -> Option<(Arc<Batch>, usize)> {
+        if wish.from < self.start {
+            return None;
+        }
+        let wide = wish.interests.single_sessions().is_none();
+        if wide {
+            wish.until = aligned(&wish);
+            if let Some(batch) = self.batches.find(&wish) {
+                return Some((batch, 0));
+            }
+        }
+        let found = self.read(wish.interests, wish.from, wish.until, wish.bytes_max)?;
+        let batch = Arc::new(Batch::new(found.events, found.until, found.link));
+        if wide && !batch.events.is_empty() {
+            let (more, less) = self.batches.keep(&wish, batch.clone());
+            self.holds_more(more);
+            self.holds_less(less);
+            while self.budget.exceeded_by(self.bytes) && self.drop_batch() {}
+        }
+        Some((batch, found.visited))
     }
 
     /// Wanted events of `[from, until)`, up to [`limits::FRAME_EVENTS_MAX`] of them and about `bytes_max` bytes, at least one, among
@@ -266,9 +297,7 @@ impl Window {
         let Some(event) = self.slots.pop_front() else {
             return false;
         };
-        let bytes = cost(&event);
-        self.bytes -= bytes;
-        self.budget.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.holds_less(cost(&event));
         self.start = event.offset.next();
         self.start_link = event.link;
         if let Some(posting) = self.postings.get_mut(&event.routing.session) {
@@ -279,6 +308,22 @@ impl Window {
         }
         true
     }
+
+    fn drop_batch(&mut self) -> bool {
+        let dropped = self.batches.drop_oldest();
+        self.holds_less(dropped.unwrap_or_default());
+        dropped.is_some()
+    }
+
+    fn holds_more(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.budget.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn holds_less(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.budget.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Window {
@@ -286,6 +331,15 @@ impl Drop for Window {
         self.budget.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.budget.windows.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Where a read of everything stops: readers who came from different places far behind thus soon stand at the same ones.
+fn aligned(wish: &Wish<'_>) -> Offset {
+    if !wish.interests.everything() {
+        return wish.until;
+    }
+    let frame = limits::FRAME_EVENTS_MAX as u64;
+    wish.until.min(Offset((wish.from.0 / frame + 1) * frame))
 }
 
 fn cost(event: &Event) -> usize {

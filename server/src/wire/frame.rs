@@ -66,12 +66,12 @@ impl Stream {
             Frame::Events {
                 from,
                 until,
-                events,
+                batch,
                 raws,
             } => Sent::Events(hub::EventsFrame {
                 from: from.0,
                 until: until.0,
-                events: events.into_iter().map(|event| event.bytes).collect(),
+                events: batch.events.iter().map(|event| event.bytes.clone()).collect(),
                 raws: raws.into_iter().map(event_raw).collect(),
             }),
             Frame::Deltas(deltas) => Sent::Deltas(hub::DeltasFrame { deltas }),

@@ -11,9 +11,10 @@ use bellboard_core::limits;
 use bellboard_core::log::Log;
 use bellboard_core::offset::Offset;
 use bellboard_core::subscription::control::Control;
-use bellboard_core::subscription::frame::Frame;
+use bellboard_core::subscription::frame::{Frame, Sent};
 use bellboard_core::subscription::start::{OnGap, Start};
 use bellboard_core::subscription::{Request as Wanted, Subscription};
+use bellboard_core::window::batch::Made;
 use bellboard_proto::hub::v1::{self as hub, subscribe_service_server::SubscribeService};
 use bellboard_proto::v1::{self, subscribe_request::Start as SentStart};
 use bytes::Bytes;
@@ -22,8 +23,8 @@ use tonic::{Request, Response, Status, async_trait};
 
 use crate::wire::encode::timestamp;
 use crate::wire::fault::Fault;
-use crate::wire::status::{after_closing, subscribed, unbuilt, unheard, unsaid};
 use crate::wire::messages::{self, Nothing};
+use crate::wire::status::{after_closing, subscribed, unbuilt, unheard, unsaid};
 use crate::wire::{Authorized, State, frame, interest};
 
 /// The service.
@@ -125,15 +126,35 @@ impl Open {
             Ok(sent) => sent,
             Err(error) => return Some((Err(subscribed(&error)), None)),
         };
-        let row = self.log.row();
-        let resume_token = self.state.hub.keyring().mint(&row.tenant, &sent.place);
         if let Frame::Closing { reason, .. } = &sent.frame {
             self.then = after_closing(*reason);
         }
         (self.stream.tail, _) = self.log.tail();
-        let frame = Some(self.stream.frame(sent.frame));
-        let message = messages::framed(&hub::SubscribeResponse { resume_token, frame });
+        let message = self.message(sent);
         Some((message, Some(self)))
+    }
+
+    /// Equal streams at one place are given one and the same message of events.
+    fn message(&self, Sent { frame, place }: Sent) -> Result<Bytes, Status> {
+        let keyring = self.state.hub.keyring();
+        let make = |frame| {
+            messages::framed(&hub::SubscribeResponse {
+                resume_token: keyring.mint(&self.log.row().tenant, &place),
+                frame: Some(self.stream.frame(frame)),
+            })
+        };
+        if let Frame::Events { from, batch, raws, .. } = &frame
+            && raws.is_empty()
+        {
+            let made = Made {
+                from: *from,
+                place,
+                key: keyring.minting(),
+            };
+            let batch = batch.clone();
+            return batch.message(made, || make(frame));
+        }
+        make(frame)
     }
 }
 

@@ -1,13 +1,15 @@
 //! What a subscriber is told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::event::{Event, Raw};
+use crate::event::Raw;
 use crate::offset::{Epoch, Offset, Time};
 use crate::resume_token;
 use crate::store::{Missing, SessionSnapshot};
+use crate::window::batch::Batch;
 use crate::window::deltas::ItemText;
 
 /// How a start was answered.
@@ -113,8 +115,8 @@ pub enum Frame {
         from: Offset,
         /// Where the next one begins.
         until: Offset,
-        /// The events.
-        events: Vec<Event>,
+        /// The events, shared with other streams that were given the same.
+        batch: Arc<Batch>,
         /// The raw records beside them, where asked for.
         raws: Vec<(Offset, Raw)>,
     },

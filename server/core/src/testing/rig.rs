@@ -314,8 +314,8 @@ pub(crate) async fn until_caught_up(subscription: &mut Subscription) -> Vec<Sent
 pub(crate) fn offsets<'a>(frames: impl IntoIterator<Item = &'a Sent>) -> Vec<u64> {
     let mut offsets = Vec::new();
     for sent in frames {
-        if let Frame::Events { events, .. } = &sent.frame {
-            offsets.extend(events.iter().map(|event| event.offset.0));
+        if let Frame::Events { batch, .. } = &sent.frame {
+            offsets.extend(batch.events.iter().map(|event| event.offset.0));
         }
     }
     offsets

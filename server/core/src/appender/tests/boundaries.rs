@@ -109,9 +109,9 @@ impl Story {
 
     async fn take(&mut self, sent: &Sent) {
         self.token = Some(self.rig.token(sent));
-        if let Frame::Events { events, .. } = &sent.frame {
+        if let Frame::Events { batch, .. } = &sent.frame {
             let durable = self.rig.row().await.tail;
-            for event in events {
+            for event in &batch.events {
                 assert!(event.offset < durable, "{} is seen before it is durable", event.offset);
                 self.seen.push(event.offset);
             }

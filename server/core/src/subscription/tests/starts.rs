@@ -14,12 +14,9 @@ use crate::testing::{ASK, draft, interests, only};
 fn assert_announced(frames: &[Sent], from: u64) -> Offset {
     let mut at = Offset(from);
     for sent in frames {
-        if let Frame::Events {
-            from, until, events, ..
-        } = &sent.frame
-        {
+        if let Frame::Events { from, until, batch, .. } = &sent.frame {
             assert_eq!(*from, at, "a batch begins where the last one ended");
-            assert!(events.iter().all(|event| (*from..*until).contains(&event.offset)));
+            assert!(batch.events.iter().all(|event| (*from..*until).contains(&event.offset)));
             at = *until;
         }
         assert!(sent.place.next >= at);
