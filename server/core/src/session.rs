@@ -11,6 +11,7 @@ use crate::event::{Family, Routing, SessionRef, SessionStep};
 use crate::id::SessionId;
 use crate::limits;
 use crate::offset::{Index, Offset, SessionNumber, Time};
+use crate::store::Progress;
 
 /// Counts a session's vendor-side lives, from 1.
 pub type Life = u32;
@@ -313,6 +314,20 @@ impl Session {
             vendor: text(&self.facts.vendor),
             ancestors: self.ancestors.clone(),
         }
+    }
+
+    /// How far it got, where that is all that changed since it was `before`.
+    #[must_use]
+    pub fn progress_since(&self, before: &Session) -> Option<Progress> {
+        let progress = Progress {
+            session: self.number,
+            next_index: self.next_index,
+            last_offset: self.last_offset,
+            updated: self.updated,
+        };
+        let mut same = before.clone();
+        (same.next_index, same.last_offset, same.updated) = (self.next_index, self.last_offset, self.updated);
+        (same == *self).then_some(progress)
     }
 
     /// Its facts with newer ones. The vendor stays where the key tells it: who made an agent does not change.

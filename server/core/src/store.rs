@@ -206,13 +206,29 @@ pub struct Stored {
     pub index: Index,
 }
 
+/// How far a session is: all that most of its events change of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The session, which has a row.
+    pub session: SessionNumber,
+    /// See [`Session::next_index`].
+    pub next_index: Index,
+    /// See [`Session::last_offset`].
+    pub last_offset: Offset,
+    /// See [`Session::updated`].
+    pub updated: Time,
+}
+
 /// Rows that a transaction writes.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// New events, in offset order.
     pub events: Vec<EventRow>,
-    /// New and changed sessions. What of them is trimmed stays as it is stored: only [`Transaction::trim`] moves it.
+    /// New sessions, and those of which more changed than [`Progress`] tells. What of them is trimmed stays as it is stored: only
+    /// [`Transaction::trim`] moves it.
     pub sessions: Vec<Session>,
+    /// Sessions that only got further.
+    pub progress: Vec<Progress>,
     /// New and changed writers.
     pub writers: Vec<WriterRow>,
     /// Where sessions stood that were moved, oldest first.

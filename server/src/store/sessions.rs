@@ -9,7 +9,7 @@ use bellboard_core::event::Routing;
 use bellboard_core::id::SessionId;
 use bellboard_core::offset::{LogKey, Offset};
 use bellboard_core::session::{Session, SessionKey};
-use bellboard_core::store::{Error, SessionFilter, SessionOrder};
+use bellboard_core::store::{Error, Progress, SessionFilter, SessionOrder};
 use sea_orm::sea_query::{Cond, Condition, Expr, ExprTrait, Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value};
 
@@ -32,6 +32,13 @@ const WRITE: Rows = Rows {
             WHERE sessions.id=excluded.id AND sessions.key_hash IS NOT DISTINCT FROM excluded.key_hash AND \
             sessions.ancestors=excluded.ancestors AND sessions.opened_offset=excluded.opened_offset AND \
             sessions.created=excluded.created",
+};
+
+/// Of a row only what every event moves: the rest of it is long, and most events leave it alone.
+const PROGRESS: Rows = Rows {
+    before: "UPDATE sessions SET next_index=v.column2,last_offset=v.column3,updated=v.column4 FROM (VALUES",
+    columns: 4,
+    after: ") AS v WHERE sessions.number=v.column1",
 };
 
 const WRITE_ANCESTORS: Rows = Rows {
@@ -64,6 +71,32 @@ pub(super) async fn write(connection: &impl ConnectionTrait, log: LogKey, sessio
     }
     WRITE_ANCESTORS.execute(connection, ancestors).await?;
     Ok(())
+}
+
+/// Moves sessions on.
+pub(super) async fn write_progress(connection: &impl ConnectionTrait, progress: Vec<Progress>) -> Result<(), Error> {
+    let all = progress.len() as u64;
+    let values = progress.into_iter().flat_map(
+        |Progress {
+             session,
+             next_index,
+             last_offset,
+             updated,
+         }|
+         -> [Value; 4] {
+            [
+                session.0.cast_signed().into(),
+                next_index.0.cast_signed().into(),
+                last_offset.0.cast_signed().into(),
+                updated.0.into(),
+            ]
+        },
+    );
+    if PROGRESS.execute(connection, values.collect()).await? == all {
+        Ok(())
+    } else {
+        Err(Error::Constraint("a session that got further has no row".into()))
+    }
 }
 
 fn ancestor_rows(model: &session::Model) -> Result<Vec<Value>, Error> {

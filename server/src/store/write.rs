@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 
 use bellboard_core::id::WriterId;
 use bellboard_core::offset::{LogKey, SessionNumber};
-use bellboard_core::session::Session;
 use bellboard_core::store::{Changes, Error, EventRow, LogRow};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Value};
@@ -47,12 +46,16 @@ pub(super) async fn write(
     let Changes {
         events,
         sessions,
+        progress,
         writers,
         stood,
     } = changes;
     move_tail(connection, log, &events).await?;
-    check_sessions(connection, &events, &sessions).await?;
+    let here = sessions.iter().map(|session| session.number);
+    let here: HashSet<SessionNumber> = here.chain(progress.iter().map(|progress| progress.session)).collect();
+    check_sessions(connection, &events, &here).await?;
     sessions::write(connection, log.key, sessions).await?;
+    sessions::write_progress(connection, progress).await?;
     stood::write(connection, log.key, stood).await?;
     let numbers = writers::write(connection, log.key, &events, writers, numbers, learned).await?;
     write_events(connection, log.key, &numbers, events).await
@@ -107,13 +110,12 @@ async fn move_tail(connection: &impl ConnectionTrait, log: &LogRow, events: &[Ev
     }
 }
 
-/// Refuses events of sessions that have no row: they could be written, but never be read.
+/// Refuses events of sessions that have no row: they could be written, but never be read. Those that are written `here` are looked after there.
 async fn check_sessions(
     connection: &impl ConnectionTrait,
     events: &[EventRow],
-    sessions: &[Session],
+    here: &HashSet<SessionNumber>,
 ) -> Result<(), Error> {
-    let here: HashSet<SessionNumber> = sessions.iter().map(|session| session.number).collect();
     let elsewhere: HashSet<i64> = events
         .iter()
         .filter(|event| !here.contains(&event.session))

@@ -99,7 +99,13 @@ impl<'a> Decision<'a> {
 
     /// The rows that this decision changed, for the committer's cache.
     pub(super) fn finish(mut self) -> (LogRow, Changes, Vec<Event>, Rows) {
-        self.changes.sessions = self.changed.sessions.values().cloned().collect();
+        for session in self.changed.sessions.values() {
+            let before = self.base.sessions.get(&session.id);
+            match before.and_then(|before| session.progress_since(before)) {
+                Some(progress) => self.changes.progress.push(progress),
+                None => self.changes.sessions.push(session.clone()),
+            }
+        }
         self.changes.writers = self.changed.writers.values().cloned().collect();
         self.log.recorded = if self.events.is_empty() {
             self.log.recorded

@@ -125,6 +125,7 @@ macro_rules! store_suite {
             constraints::a_dedupe_key_is_stored_once_per_session,
             constraints::a_session_id_is_unique_in_its_log,
             constraints::a_native_key_is_unique_in_its_log,
+            constraints::only_a_session_that_is_there_gets_further,
             sizes::the_largest_events_come_back_whole,
             sizes::a_thousand_sessions_open_in_one_batch,
             sizes::the_largest_commit_goes_through,

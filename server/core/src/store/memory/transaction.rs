@@ -256,6 +256,7 @@ impl Pending {
         let Changes {
             events,
             sessions,
+            progress,
             writers,
             stood,
         } = changes;
@@ -269,6 +270,18 @@ impl Pending {
         }
         for session in sessions {
             self.check_session(committed, &session)?;
+            self.rows.put_session(session);
+        }
+        for progress in progress {
+            let known = self.rows.sessions.get(&progress.session);
+            let known = known.or_else(|| committed.rows.sessions.get(&progress.session));
+            let known = known.ok_or_else(|| constraint("a session that got further has no row"))?;
+            let session = Session {
+                next_index: progress.next_index,
+                last_offset: progress.last_offset,
+                updated: progress.updated,
+                ..known.clone()
+            };
             self.rows.put_session(session);
         }
         for event in events {

@@ -42,6 +42,8 @@ pub struct Chain {
     committed_stood: usize,
     genesis: Link,
     touched: BTreeSet<SessionId>,
+    /// The sessions as the last commit left them: of those that only got further no more than that is written.
+    written: BTreeMap<SessionId, Session>,
 }
 
 impl Chain {
@@ -64,6 +66,7 @@ impl Chain {
             store: Arc::clone(store),
             genesis: log.base,
             log,
+            written: sessions.clone(),
             sessions,
             committed: history.len(),
             history,
@@ -153,10 +156,20 @@ impl Chain {
     /// What the next commit writes.
     #[must_use]
     pub fn pending(&self) -> Changes {
-        let touched = self.touched.iter().map(|id| self.sessions[id].clone());
+        let mut sessions = self.changes.sessions.clone();
+        let mut progress = self.changes.progress.clone();
+        for id in &self.touched {
+            let session = &self.sessions[id];
+            let before = self.written.get(id);
+            match before.and_then(|before| session.progress_since(before)) {
+                Some(further) => progress.push(further),
+                None => sessions.push(session.clone()),
+            }
+        }
         Changes {
             events: self.history[self.committed..].to_vec(),
-            sessions: self.changes.sessions.iter().cloned().chain(touched).collect(),
+            sessions,
+            progress,
             writers: self.changes.writers.clone(),
             stood: self.stood[self.committed_stood..].to_vec(),
         }
@@ -184,7 +197,9 @@ impl Chain {
         transaction.commit().await?;
         self.committed = self.history.len();
         self.committed_stood = self.stood.len();
-        self.touched.clear();
+        for id in std::mem::take(&mut self.touched) {
+            self.written.insert(id.clone(), self.sessions[&id].clone());
+        }
         self.changes = Changes::default();
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::event::DedupeKey;
 use crate::interest::Selector;
 use crate::offset::Offset;
 use crate::session::SessionKey;
-use crate::store::Error;
+use crate::store::{Error, Progress};
 
 /// Two sessions, one of them with a key, and three events.
 async fn start(subject: &Subject) -> Chain {
@@ -105,6 +105,22 @@ pub async fn a_session_id_is_unique_in_its_log(subject: Subject) {
         second.number.0 += 1;
         second.id = super::chain::session_id("a");
         wrong.changes.sessions.push(second);
+    })
+    .await;
+}
+
+pub async fn only_a_session_that_is_there_gets_further(subject: Subject) {
+    let mut chain = start(&subject).await;
+    refused(&mut chain, "a session that got further without a row", |wrong| {
+        let mut beyond = wrong.session("c").clone();
+        beyond.number.0 += 1;
+        let (next_index, last_offset) = (beyond.next_index, beyond.last_offset);
+        wrong.changes.progress.push(Progress {
+            session: beyond.number,
+            next_index,
+            last_offset,
+            updated: beyond.updated,
+        });
     })
     .await;
 }
