@@ -1,18 +1,16 @@
 //! Whether a stream accounts for every offset, once.
 //!
-//! The one thing to believe: each `events`, `gap` and `heartbeat` begins where the last one ended. What does not is never
-//! handed out: the stream is dialled anew from the last frame that was right.
+//! The one thing to believe: each `events`, `gap` and `heartbeat` begins where the last one ended, and within each the events of a
+//! session that comes whole have one index after the other. What does not is never handed out: the stream is dialled anew from
+//! the last frame that was right.
 
-use std::collections::HashMap;
+mod indexes;
 
 use bellboard_proto::v1;
 use bellboard_proto::v1::{Answer, SnapshotReason};
 
 use super::frame::{Events, Frame};
-
-/// Most sessions whose earlier events are to be dropped at one time: a snapshot of sessions that entered is smaller, and past
-/// it an event comes that its session's snapshot had, which a fold by `index` ignores.
-const FLOORS_MAX: usize = 10_000;
+use indexes::{Indexes, Snapshot};
 
 /// A promise that the hub broke on this stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +27,10 @@ pub(crate) enum Violation {
     Backwards { from: u64, until: u64 },
     #[error("an event at offset {offset} does not belong in its batch [{from}, {until})")]
     Misplaced { offset: u64, from: u64, until: u64 },
+    #[error("session {session_id} goes on at index {index} where {next} was next")]
+    Skipped { session_id: String, index: u64, next: u64 },
+    #[error("session {session_id} came back without a snapshot")]
+    Unannounced { session_id: String },
     #[error("a frame cannot be read at all")]
     Garbled,
 }
@@ -40,24 +42,21 @@ pub(crate) struct Accounting {
     place: Option<u64>,
     /// Whether this connection's `subscribed` has come.
     subscribed: bool,
-    /// The snapshot under way is of sessions that entered, as of this offset: it leaves the stream's place.
-    entering: Option<u64>,
-    /// Per session that entered with a snapshot: its first index that is not in the snapshot. Forgotten once the stream is past
-    /// the snapshot's offset.
-    floors: HashMap<String, Floor>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Floor {
-    index: u64,
-    offset: u64,
+    /// The snapshot under way. `None`: there is none.
+    snapshot: Option<Snapshot>,
+    indexes: Indexes,
 }
 
 impl Accounting {
     /// A new connection was made, which continues where the last one was.
     pub(crate) const fn redialled(&mut self) {
         self.subscribed = false;
-        self.entering = None;
+        self.snapshot = None;
+    }
+
+    /// These interests are in force from the last frame on.
+    pub(crate) fn hold(&mut self, interests: &[v1::Interest]) {
+        self.indexes.hold(interests);
     }
 
     /// The next offset that is not accounted for.
@@ -81,11 +80,15 @@ impl Accounting {
             Frame::Events(events) => {
                 check_range(place, events.from, events.until)?;
                 check_order(events)?;
-                self.drop_known(events);
+                self.indexes.check_owed()?;
+                self.indexes.check(events)?;
+                self.indexes.take(events);
                 self.move_to(events.until);
             }
             Frame::Gap(gap) => {
                 check_range(place, gap.from, gap.until)?;
+                self.indexes.check_owed()?;
+                self.indexes.take_gap(gap);
                 self.move_to(gap.until);
             }
             Frame::Heartbeat(heartbeat) => {
@@ -93,8 +96,14 @@ impl Accounting {
                 self.move_to(heartbeat.until);
             }
             Frame::SnapshotBegin(begin) => self.snapshot_begins(begin),
-            Frame::SnapshotPage(page) => self.snapshot_goes_on(page),
-            Frame::SnapshotEnd(_) => self.entering = None,
+            Frame::SnapshotPage(page) => {
+                if let Some(snapshot) = self.snapshot {
+                    self.indexes.take_page(snapshot, page);
+                }
+            }
+            Frame::SnapshotEnd(_) => self.snapshot = None,
+            // It may have been events.
+            Frame::Undecodable(_) => self.indexes.forget_next(),
             // These have no place in the log.
             Frame::Subscribed(_)
             | Frame::Deltas(_)
@@ -104,7 +113,6 @@ impl Accounting {
             | Frame::FellBehind(_)
             | Frame::CredentialExpiring(_)
             | Frame::Closing(_)
-            | Frame::Undecodable(_)
             | Frame::Unknown(_) => {}
         }
         Ok(())
@@ -123,7 +131,7 @@ impl Accounting {
             return Err(Violation::ResumedBefore { from, place });
         }
         if subscribed.answer() != Answer::Resumed {
-            self.floors.clear();
+            self.indexes.clear();
         }
         self.subscribed = true;
         self.place = Some(from);
@@ -131,52 +139,23 @@ impl Accounting {
     }
 
     fn snapshot_begins(&mut self, begin: &v1::SnapshotBegin) {
-        let entered = matches!(
-            begin.reason(),
-            SnapshotReason::SessionEntered | SnapshotReason::InterestAdded
-        );
-        self.entering = entered.then_some(begin.offset);
-        if !entered {
-            self.floors.clear();
-            self.place = Some(begin.offset);
-        }
-    }
-
-    fn snapshot_goes_on(&mut self, page: &v1::SnapshotPage) {
-        let Some(offset) = self.entering else {
-            return;
-        };
-        for session in page.sessions.iter().filter_map(|snapshot| snapshot.session.as_ref()) {
-            if self.floors.len() < FLOORS_MAX {
-                let index = session.event_count;
-                self.floors.insert(session.session_id.clone(), Floor { index, offset });
+        let offset = begin.offset;
+        self.snapshot = Some(match begin.reason() {
+            SnapshotReason::SessionEntered | SnapshotReason::InterestAdded => {
+                self.indexes.enter(begin);
+                Snapshot::Entered { offset }
             }
-        }
-    }
-
-    fn drop_known(&self, events: &mut Events) {
-        if self.floors.is_empty() {
-            return;
-        }
-        let floors = &self.floors;
-        let known = |event: &v1::Event| {
-            floors
-                .get(&event.session_id)
-                .is_some_and(|floor| event.index < floor.index)
-        };
-        let dropped: Vec<u64> = events
-            .events
-            .iter()
-            .filter(|event| known(event))
-            .map(|event| event.offset)
-            .collect();
-        events.events.retain(|event| !known(event));
-        events.raws.retain(|raw| !dropped.contains(&raw.offset));
+            SnapshotReason::Unspecified | SnapshotReason::Start | SnapshotReason::Reset => {
+                self.indexes.clear();
+                self.place = Some(offset);
+                Snapshot::Whole
+            }
+        });
     }
 
     fn move_to(&mut self, until: u64) {
         self.place = Some(until);
-        self.floors.retain(|_, floor| floor.offset > until);
+        self.indexes.passed(until);
     }
 }
 

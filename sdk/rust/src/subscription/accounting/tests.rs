@@ -173,7 +173,7 @@ fn a_session_that_enters_leaves_the_place_and_its_earlier_events_are_dropped() {
     assert_eq!(offsets, [6, 7]);
     // Past the snapshot's offset there is nothing left to drop, and nothing is remembered.
     accept(heartbeat(8, 9));
-    assert!(accounting.floors.is_empty());
+    assert!(accounting.indexes.is_free());
 }
 
 #[test]
@@ -183,3 +183,5 @@ fn a_violation_changes_nothing() {
     accounting.accept(&mut events(6, 9, vec![])).unwrap_err();
     assert_eq!(accounting.place(), Some(5));
 }
+
+mod indexes;
