@@ -3,6 +3,7 @@
 //! The one thing to believe: making a client touches no network. It dials at the first call, and dials anew by itself
 //! whenever the connection is lost.
 
+mod credential;
 mod local_key;
 
 use std::fmt;
@@ -13,10 +14,11 @@ use bellboard_proto::v1::attention_service_client::AttentionServiceClient;
 use bellboard_proto::v1::command_service_client::CommandServiceClient;
 use bellboard_proto::v1::session_events_service_client::SessionEventsServiceClient;
 use bellboard_proto::v1::subscribe_service_client::SubscribeServiceClient;
-use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
+pub use credential::Credential;
+pub(crate) use credential::KeyChanges;
 pub use local_key::{default_data_dir, local_key};
 
 use crate::error::{Error, Result};
@@ -176,6 +178,18 @@ impl Client {
         })
     }
 
+    /// Goes on with another key: every call from now on carries it, of all clones of this client, and every open
+    /// [`Subscription`](crate::Subscription) moves to it without ending, as it is read. For applications that are told by
+    /// [`Frame::CredentialExpiring`](crate::Frame) that theirs is about to expire.
+    ///
+    /// A key that the hub refuses is told by the next call, and by the streams, which stay with the old one as long as it lasts.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when it is no key at all; nothing is changed then.
+    pub fn use_key(&self, key: &str) -> Result<()> {
+        self.shared.credential.replace(key)
+    }
+
     /// The generated client of sessions and events, for what the SDK has no method for.
     #[must_use]
     pub fn session_events(&self) -> SessionEventsServiceClient<Transport> {
@@ -220,43 +234,12 @@ impl Client {
             .clone()
     }
 
+    pub(crate) fn key_changes(&self) -> KeyChanges {
+        self.shared.credential.changes()
+    }
+
     pub(crate) fn retry(&self) -> &RetryPolicy {
         &self.shared.retry
-    }
-}
-
-/// Puts the key onto every call.
-#[derive(Clone)]
-pub struct Credential {
-    authorization: Option<MetadataValue<Ascii>>,
-}
-
-impl Credential {
-    fn parse(key: Option<&str>) -> Result<Credential> {
-        let Some(key) = key else {
-            return Ok(Credential { authorization: None });
-        };
-        let mut authorization = MetadataValue::try_from(format!("Bearer {}", key.trim()))
-            .map_err(|_| unusable("key", "it has characters that no key has; copy it again"))?;
-        authorization.set_sensitive(true);
-        Ok(Credential {
-            authorization: Some(authorization),
-        })
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credential(hidden)")
-    }
-}
-
-impl tonic::service::Interceptor for Credential {
-    fn call(&mut self, mut request: tonic::Request<()>) -> std::result::Result<tonic::Request<()>, tonic::Status> {
-        if let Some(authorization) = &self.authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
-        }
-        Ok(request)
     }
 }
 

@@ -10,6 +10,9 @@
 //! | append a few events | [`Client::append_events`] |
 //! | append many, with deltas, from a connector | [`Writer::open`] |
 //! | follow what happens | [`Client::subscribe`], with [`interest`] and a [`FileResumeTokenStore`] |
+//! | follow something else on the same stream | [`Subscription::update`] |
+//! | wake a stream, or steer it from elsewhere | [`Subscription::control`] |
+//! | go on with another key | [`Client::use_key`] |
 //! | show text while it is typed | [`ItemTexts`] |
 //! | call anything else | the generated clients, for instance [`Client::session_events`], with the messages of [`v1`] |
 //!
@@ -34,6 +37,36 @@
 //!     }
 //! }
 //! # Ok(()) }
+//! ```
+//!
+//! A stream changes while it is read: [`Subscription::update`] asks for other interests, and the frame
+//! [`Frame::SubscriptionUpdated`] says from where on they are in force. What it adds comes with a snapshot, as does a session that
+//! enters (it is linked to a parent that is followed, or moved to a project that is); the events that the snapshot had already are not
+//! handed out again.
+//!
+//! ```no_run
+//! use bellboard_sdk::interest::{self, Detailed as _};
+//! use bellboard_sdk::{Client, Frame, SubscribeOptions};
+//! use futures_util::StreamExt as _;
+//!
+//! # async fn example(client: Client, mut chosen: tokio::sync::mpsc::Receiver<String>) -> bellboard_sdk::Result<()> {
+//! // A board: a list of all, and everything of the session on the screen.
+//! let board = |session: &str| [interest::all().summary(), interest::tree(session).live()];
+//! let mut frames = client.subscribe(SubscribeOptions::to(board("s-1")).as_client("this-window"));
+//! let control = frames.control();
+//! loop {
+//!     tokio::select! {
+//!         Some(session) = chosen.recv() => { control.update(board(&session)); }
+//!         Some(frame) = frames.next() => match frame? {
+//!             Frame::SnapshotPage(page) => println!("{} sessions, as they are", page.sessions.len()),
+//!             Frame::Events(batch) => println!("{} events", batch.events.len()),
+//!             Frame::CredentialExpiring(_) => client.use_key("bb_another_key")?,
+//!             _ => {}
+//!         },
+//!         else => return Ok(()),
+//!     }
+//! }
+//! # }
 //! ```
 //!
 //! # Writing
@@ -72,7 +105,7 @@ pub use resume_token_store::{FileResumeTokenStore, MemoryResumeTokenStore, Resum
 pub use retry::{Backoff, RetryPolicy, retrying};
 pub use session::{accepted, session_id};
 pub use subscription::{
-    Events, Frame, ItemTexts, OnUndecodable, Redialer, Start, SubscribeOptions, Subscription, TextChange,
+    Control, Events, Frame, ItemTexts, OnUndecodable, Start, SubscribeOptions, Subscription, TextChange,
     UndecodableEvent, UnknownFrame, interest,
 };
 pub use writer::{APPEND_BYTES_MAX, DELTA_BYTES_MAX, Recovered, Spool, Ticket, Writer, WriterOptions, WriterStats};

@@ -4,15 +4,19 @@
 //! whole machine's wakefulness lead to a new `subscribed` frame in the same stream, which goes on right after the last frame that
 //! was handed out. Resets, gaps and snapshots are frames too; an error is what somebody has to act upon.
 
-mod accounting;
-mod dial;
-mod follow;
-mod frame;
 pub mod interest;
-mod item_texts;
-mod place;
-pub(crate) mod watchdog;
+mod frame;
 mod wire;
+mod accounting;
+mod revisions;
+pub(crate) mod watchdog;
+mod place;
+mod control;
+mod calls;
+mod dial;
+mod ends;
+mod follow;
+mod item_texts;
 
 use std::fmt;
 use std::pin::Pin;
@@ -23,6 +27,7 @@ use std::time::Duration;
 use bellboard_proto::v1::{Interest, OnGap};
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 
+pub use control::Control;
 pub use frame::{Events, Frame, UndecodableEvent, UnknownFrame};
 pub use item_texts::{ItemTexts, TextChange};
 
@@ -30,8 +35,9 @@ use crate::client::Client;
 use crate::error::Result;
 use crate::resume_token_store::ResumeTokenStore;
 use crate::retry::RetryPolicy;
+use control::Shared;
 use follow::Follower;
-use place::Shared;
+use place::Place;
 
 /// Where a stream starts when its store holds no resume token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -130,6 +136,13 @@ impl SubscribeOptions {
         self
     }
 
+    /// As this client: see [`client_id`](SubscribeOptions::client_id).
+    #[must_use]
+    pub fn as_client(mut self, client_id: impl Into<String>) -> SubscribeOptions {
+        self.client_id = client_id.into();
+        self
+    }
+
     /// Keeping its place there.
     #[must_use]
     pub fn with_store(mut self, store: impl ResumeTokenStore + 'static) -> SubscribeOptions {
@@ -144,11 +157,20 @@ impl SubscribeOptions {
 /// [`acknowledge`](Subscription::acknowledge): what a crash interrupts is delivered again, what was followed by another frame is
 /// not. An application that must rather skip than repeat acknowledges before it acts.
 ///
-/// **Errors.** After [`Error::ResumeTokenStore`](crate::Error::ResumeTokenStore) (but for the first load) and after
-/// [`Error::StartFromSnapshot`](crate::Error::StartFromSnapshot) with `RESUME_TOKEN_INVALID` the stream goes on, the latter from
-/// a snapshot. Any other error is followed by the end.
+/// **Errors.** After [`Error::ResumeTokenStore`](crate::Error::ResumeTokenStore) (but for the first load), after
+/// [`Error::StartFromSnapshot`](crate::Error::StartFromSnapshot) with `RESUME_TOKEN_INVALID`, and after the refusal of an
+/// [`update`](Subscription::update) or of a [new key](crate::Client::use_key) the stream goes on: from a snapshot, with the interests and
+/// with the key that it had. Any other error is followed by the end.
 ///
-/// **End.** `None` comes after `closing` COMPLETE, which means that there is no more, and after a last error.
+/// **End.** `None` comes after `closing` COMPLETE, which means that there is no more, and after a last error:
+///
+/// | the hub closed with | what comes |
+/// | --- | --- |
+/// | COMPLETE | the end |
+/// | DRAINING, MAX_AGE | the stream dials again when the hub said, over a new connection |
+/// | CREDENTIAL_EXPIRED | it dials again with the key given to [`Client::use_key`](crate::Client::use_key); without one, [`Error::Credential`](crate::Error::Credential) and the end |
+/// | PERMISSION_REVOKED | [`Error::Permission`](crate::Error::Permission) and the end |
+/// | REPLACED | [`Error::Replaced`](crate::Error::Replaced) and the end |
 ///
 /// **Memory.** Nothing is queued here: an application that does not ask for frames holds the hub back through HTTP/2, whose
 /// window is 1 MiB for each stream.
@@ -180,7 +202,8 @@ impl Client {
     /// Subscribes. It dials when the stream is first polled, so that every error comes through the stream.
     #[must_use]
     pub fn subscribe(&self, options: SubscribeOptions) -> Subscription {
-        let shared = Arc::new(Shared::new(options.store.clone(), options.save_interval));
+        let place = Place::new(options.store.clone(), options.save_interval);
+        let shared = Arc::new(Shared::new(place, options.interests.clone()));
         let follower = Follower::new(self.clone(), options, Arc::clone(&shared));
         let frames = futures_util::stream::unfold(follower, |mut follower| async move {
             let frame = Box::pin(follower.next()).await?;
@@ -198,7 +221,7 @@ impl Subscription {
     /// The resume token of the frame that was handed out last. `None` before the first.
     #[must_use]
     pub fn resume_token(&self) -> Option<String> {
-        self.shared.handed_out()
+        self.shared.place.handed_out()
     }
 
     /// Saves the place of the frame that was handed out last, now: for applications that want it saved before they act on it,
@@ -207,13 +230,40 @@ impl Subscription {
     /// # Errors
     /// [`Error::ResumeTokenStore`](crate::Error::ResumeTokenStore).
     pub async fn acknowledge(&mut self) -> Result<()> {
-        self.shared.acknowledge().await
+        self.shared.place.acknowledge().await
     }
 
-    /// A handle that makes the stream dial again, while the stream itself is being read.
+    /// Replaces the interests, whole, while the stream goes on: 1 to 64 of them. Gives the number of the change.
+    ///
+    /// It returns at once, and of several calls the newest wins. The change is in force from the frame
+    /// [`Frame::SubscriptionUpdated`] with this number or a higher one on, and a snapshot of what it added follows. It is kept over
+    /// redials; a cut before that snapshot's end may undo it for a moment, which a `SubscriptionUpdated` with the lower number says, and
+    /// the change comes again. What the hub will not have is told by an error of the stream, which goes on with the interests that it had.
+    ///
+    /// ```no_run
+    /// # use bellboard_sdk::interest::{self, Detailed as _};
+    /// # use bellboard_sdk::{Frame, Subscription};
+    /// # use futures_util::StreamExt as _;
+    /// # async fn example(mut frames: Subscription) -> bellboard_sdk::Result<()> {
+    /// // The board stays; another session is on the screen.
+    /// let change = frames.update([interest::all().summary(), interest::tree("s-2").live()]);
+    /// while let Some(frame) = frames.next().await {
+    ///     match frame? {
+    ///         Frame::SubscriptionUpdated(updated) if updated.revision >= change => println!("from here on it is s-2"),
+    ///         Frame::SnapshotPage(page) => println!("{} sessions as they are", page.sessions.len()),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn update(&self, interests: impl IntoIterator<Item = Interest>) -> u64 {
+        self.control().update(interests)
+    }
+
+    /// A handle that steers the stream from elsewhere while it is being read.
     #[must_use]
-    pub fn redialer(&self) -> Redialer {
-        Redialer {
+    pub fn control(&self) -> Control {
+        Control {
             shared: Arc::clone(&self.shared),
         }
     }
@@ -230,19 +280,5 @@ impl Stream for Subscription {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription").finish_non_exhaustive()
-    }
-}
-
-/// Makes a stream dial again at once: for applications that learn from their platform that they are online or in front again.
-/// Does nothing after the stream's end.
-#[derive(Clone, Debug)]
-pub struct Redialer {
-    shared: Arc<Shared>,
-}
-
-impl Redialer {
-    /// Dials again at once, over a new connection, right after the last frame.
-    pub fn redial(&self) {
-        self.shared.redial.notify_one();
     }
 }

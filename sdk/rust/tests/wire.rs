@@ -19,6 +19,14 @@ mod frames;
 mod client;
 #[path = "wire/subscription.rs"]
 mod subscription;
+#[path = "wire/entering.rs"]
+mod entering;
+#[path = "wire/update.rs"]
+mod update;
+#[path = "wire/key.rs"]
+mod key;
+#[path = "wire/patience.rs"]
+mod patience;
 #[path = "wire/place.rs"]
 mod place;
 #[path = "wire/writer.rs"]

@@ -6,19 +6,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellboard_proto::v1;
-use bellboard_proto::v1::{Closing, ClosingReason, ErrorReason};
+use bellboard_proto::v1::{ErrorReason, SnapshotReason, Subscribed, SubscriptionUpdated};
 use bytes::Bytes;
-use tonic::Code;
+use tokio::sync::watch;
 
 use super::accounting::{Accounting, Violation};
-use super::dial::{self, Dialled, ended};
+use super::calls::{Purpose, is_out_of_reach};
+use super::control::Shared;
+use super::dial::{self, Dial, Dialled, Heard, Outside, ended};
+use super::ends::{After, Leave, after_closing};
 use super::frame::{Frame, Received};
-use super::place::Shared;
-use super::watchdog::{Moment, Verdict};
+use super::revisions::{Asked, Refusal, Revision, Revisions};
+use super::watchdog::{self, Moment, Verdict};
 use super::{OnUndecodable, Start, SubscribeOptions};
-use crate::client::Client;
-use crate::error::{Error, Failure, Result};
+use crate::client::{Client, KeyChanges};
+use crate::error::{Error, Result};
 use crate::retry::Backoff;
 
 /// How often the same promise may be broken at the same place before the application is told. Less might be a proxy's doing.
@@ -28,32 +30,17 @@ const VIOLATIONS_MAX: u32 = 3;
 /// costs a snapshot a minute, not a loop.
 const RECONCILE_PAUSE: Duration = Duration::from_secs(60);
 
-/// What the frame or error that was handed out last leads to.
-enum After {
-    GoOn,
-    /// Dial again, after this long or as back-off says.
-    Redial(Option<Duration>),
-    /// Dial again and ask for a snapshot.
-    FromSnapshot,
-    Fail(Error),
-    End,
-}
-
-/// What reading came to.
-enum Read {
-    Frame(Bytes),
-    /// The connection ended; it is gone.
-    Ended(Error),
-    /// The connection is given up, without a word from it. It is gone.
-    GivenUp(&'static str),
-}
-
 /// The reading half of a subscription.
 pub(super) struct Follower {
     client: Client,
     options: SubscribeOptions,
-    // The other holders are the subscription and its redialers.
+    // The other holders are the subscription and its controls.
     shared: Arc<Shared>,
+    /// Rung when the application asks to dial again.
+    redial: watch::Receiver<()>,
+    /// The newest interests that the application asked for.
+    wanted: watch::Receiver<Revision>,
+    keys: KeyChanges,
     loaded: bool,
     /// What to ask for while there is no resume token.
     start: Start,
@@ -61,7 +48,11 @@ pub(super) struct Follower {
     resume_token: Option<String>,
     dialled: Option<Dialled>,
     accounting: Accounting,
-    in_snapshot: bool,
+    revisions: Revisions,
+    /// Why the snapshot under way came. `None`: there is none.
+    snapshot: Option<SnapshotReason>,
+    /// To be handed out before anything else is read: what a dial brought into force.
+    news: Option<SubscriptionUpdated>,
     backoff: Backoff,
     after: After,
     /// Broken promises in a row, and the place where.
@@ -70,7 +61,7 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(client: Client, options: SubscribeOptions, shared: Arc<Shared>) -> Follower {
+    pub(super) fn new(client: Client, mut options: SubscribeOptions, shared: Arc<Shared>) -> Follower {
         let backoff = Backoff::new(options.retry.clone());
         let mut start = options.start.clone();
         let mut resume_token = None;
@@ -80,6 +71,10 @@ impl Follower {
             start = Start::Snapshot;
         }
         Follower {
+            redial: shared.redial.subscribe(),
+            wanted: shared.wanted.subscribe(),
+            keys: client.key_changes(),
+            revisions: Revisions::new(std::mem::take(&mut options.interests)),
             client,
             options,
             shared,
@@ -88,7 +83,8 @@ impl Follower {
             resume_token,
             dialled: None,
             accounting: Accounting::default(),
-            in_snapshot: false,
+            snapshot: None,
+            news: None,
             backoff,
             after: After::GoOn,
             violations: (0, None),
@@ -110,12 +106,15 @@ impl Follower {
             }
             After::Fail(error) => return Some(Err(self.end(error))),
             After::FromSnapshot => self.restart_from_snapshot(),
-            After::Redial(at_least) => {
-                self.dialled = None;
-                if let Err(error) = self.pause(at_least, || ended("the hub closed the stream")).await {
+            After::Redial { advised, connection } => {
+                self.leave(connection);
+                if let Err(error) = self.pause(advised, || ended("the hub closed the stream")).await {
                     return Some(Err(error));
                 }
             }
+        }
+        if let Some(news) = self.news.take() {
+            return Some(Ok(Frame::SubscriptionUpdated(news)));
         }
         loop {
             match self.step().await {
@@ -130,11 +129,13 @@ impl Follower {
     async fn take_up(&mut self) -> Result<()> {
         if self.loaded {
             return match self.after {
-                After::End | After::Fail(_) => self.shared.acknowledge().await,
-                After::GoOn | After::Redial(_) | After::FromSnapshot => self.shared.taken(Moment::now()).await,
+                After::End | After::Fail(_) => self.shared.place.acknowledge().await,
+                After::GoOn | After::Redial { .. } | After::FromSnapshot => {
+                    self.shared.place.taken(Moment::now()).await
+                }
             };
         }
-        match self.shared.load().await {
+        match self.shared.place.load().await {
             Ok(loaded) => {
                 self.loaded = true;
                 self.resume_token = loaded.or_else(|| self.resume_token.take());
@@ -152,66 +153,106 @@ impl Follower {
         if let Some(dialled) = &mut self.dialled
             && dialled.watchdog.resume(Moment::now()) == Verdict::Woke
         {
-            self.give_up();
+            self.leave(Leave::Connection);
         }
     }
 
     /// Dials or reads once. `None`: go on.
     async fn step(&mut self) -> Result<Option<Frame>> {
-        if self.dialled.is_none() {
-            match dial::dial(&self.client, &self.options, self.resume_token.as_deref(), &self.start).await {
-                Ok(dialled) => {
-                    self.dialled = Some(dialled);
-                    self.accounting.redialled();
-                    self.in_snapshot = false;
-                }
-                Err(error) => {
-                    self.failed(error).await?;
-                    return Ok(None);
-                }
+        let Some(dialled) = &mut self.dialled else {
+            return self.dial().await.map(|()| None);
+        };
+        let outside = Outside {
+            client: &self.client,
+            redial: &mut self.redial,
+            wanted: &mut self.wanted,
+            keys: &mut self.keys,
+            revisions: &mut self.revisions,
+        };
+        match dialled.listen(outside).await {
+            Heard::Frame(bytes) => self.check(&bytes).await,
+            Heard::Called(purpose, outcome) => self.called(purpose, outcome).await.map(|()| None),
+            Heard::Ended(error) => {
+                self.dialled = None;
+                self.failed(error).await.map(|()| None)
             }
-        }
-        match self.read().await {
-            Read::Frame(bytes) => self.check(&bytes).await,
-            Read::Ended(error) => self.failed(error).await.map(|()| None),
-            Read::GivenUp(why) => {
+            Heard::Dead(why) => {
                 tracing::debug!(why, "dialling again");
+                self.leave(Leave::Connection);
                 Ok(None)
             }
         }
     }
 
-    /// Waits for a frame, and meanwhile looks at the clock.
-    async fn read(&mut self) -> Read {
-        let Some(dialled) = &mut self.dialled else {
-            return Read::GivenUp("not dialled");
+    /// Dials once, unless the application or a sleep of the machine makes the attempt worthless.
+    async fn dial(&mut self) -> Result<()> {
+        self.revisions.want(&self.wanted.borrow_and_update());
+        // Who asked before this dial is answered by it.
+        self.redial.mark_unchanged();
+        let asked = self.ask();
+        let connection = self.client.connection();
+        let dial = Dial {
+            options: &self.options,
+            resume_token: self.resume_token.as_deref(),
+            start: &self.start,
+            asked,
         };
-        let why = loop {
-            tokio::select! {
-                message = dialled.frames.message() => {
-                    let error = match message {
-                        Ok(Some(bytes)) => {
-                            dialled.watchdog.heard(Moment::now());
-                            return Read::Frame(bytes);
-                        }
-                        Ok(None) => ended("the stream ended without a closing"),
-                        Err(status) => status.into(),
-                    };
-                    self.dialled = None;
-                    return Read::Ended(error);
-                }
-                () = tokio::time::sleep(dialled.watchdog.next_look()) => {
-                    match dialled.watchdog.look(Moment::now()) {
-                        Verdict::Alive => {}
-                        Verdict::Silent => break "no heartbeat came",
-                        Verdict::Woke => break "the machine slept",
-                    }
-                }
-                () = self.shared.redial.notified() => break "the application asked",
+        let dialled = tokio::select! {
+            dialled = dial::dial(&self.client, connection.clone(), self.keys.number(), dial) => dialled,
+            _ = self.redial.changed() => {
+                self.client.give_up(&connection);
+                return Ok(());
+            }
+            () = watchdog::woke(dial::heartbeat(&self.options)) => {
+                self.client.give_up(&connection);
+                return Ok(());
             }
         };
-        self.give_up();
-        Read::GivenUp(why)
+        match dialled {
+            Ok(dialled) => {
+                self.dialled = Some(dialled);
+                self.accounting.redialled();
+                self.snapshot = None;
+                Ok(())
+            }
+            // What only the change is to blame for ends the change and not the stream.
+            Err(error @ Error::InvalidRequest(_)) if self.revisions.refused(Refusal::Wrong) => Err(error),
+            Err(error) => self.failed(error).await,
+        }
+    }
+
+    fn ask(&mut self) -> Asked {
+        if self.resume_token.is_some() {
+            self.revisions.dial()
+        } else {
+            self.revisions.dial_anew()
+        }
+    }
+
+    /// Takes the answer to a call beside the stream. `Err` is told, and the stream goes on.
+    async fn called(&mut self, purpose: Purpose, outcome: Result<()>) -> Result<()> {
+        let out_of_reach = outcome.as_ref().err().is_some_and(is_out_of_reach);
+        let redial = match (purpose, &outcome) {
+            (Purpose::Interests, Ok(())) => false,
+            (Purpose::Interests, Err(_)) if out_of_reach => self.revisions.refused(Refusal::OutOfReach),
+            // When it is in force already, the answer to a repeated call says nothing.
+            (Purpose::Interests, Err(_)) if !self.revisions.refused(Refusal::Wrong) => return Ok(()),
+            (Purpose::Key(_), Err(_)) if out_of_reach => true,
+            (Purpose::Interests | Purpose::Key(_), _) => false,
+        };
+        if let (Purpose::Key(number), Some(dialled)) = (purpose, &mut self.dialled) {
+            dialled.key = number;
+        }
+        match outcome {
+            Err(error) if redial => {
+                tracing::debug!(%error, "a call did not reach the stream; dialling again");
+                self.dialled = None;
+                let advised = error.retry_delay();
+                self.pause(advised, || error).await
+            }
+            Err(error) if !out_of_reach => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Checks a frame and hands it out, or dials again from the last one that was right.
@@ -242,7 +283,7 @@ impl Follower {
     fn hand_out(&mut self, received: Received) -> Frame {
         let Received { resume_token, frame } = received;
         if !resume_token.is_empty() {
-            self.shared.hand_out(&resume_token);
+            self.shared.place.hand_out(&resume_token);
             self.resume_token = Some(resume_token);
         }
         if !matches!(frame, Frame::Subscribed(_)) {
@@ -252,23 +293,40 @@ impl Follower {
         if frame.lacks_something() {
             self.reconcile(Moment::now());
         }
-        if let Frame::Subscribed(subscribed) = &frame {
-            self.hold_to(subscribed);
-        } else if let Frame::Closing(closing) = &frame {
-            self.after = after_closing(closing);
-        } else if matches!(frame, Frame::SnapshotBegin(_)) {
-            self.in_snapshot = true;
-        } else if matches!(frame, Frame::SnapshotEnd(_)) {
-            self.in_snapshot = false;
-        }
+        self.note(&frame);
         frame
     }
 
-    fn hold_to(&mut self, subscribed: &v1::Subscribed) {
+    /// Notes what a frame changes in what comes behind it.
+    fn note(&mut self, frame: &Frame) {
+        if let Frame::Subscribed(subscribed) = frame {
+            self.hold_to(subscribed);
+            self.news = self.revisions.subscribed(subscribed.answer());
+            self.accounting.hold(self.revisions.in_force());
+        } else if let Frame::SubscriptionUpdated(updated) = frame {
+            self.revisions.updated(updated);
+            self.accounting.hold(self.revisions.in_force());
+        } else if let Frame::SnapshotBegin(begin) = frame {
+            self.snapshot = Some(begin.reason());
+            self.revisions.snapshot_begins(begin.reason());
+        } else if matches!(frame, Frame::SnapshotEnd(_)) {
+            if let Some(reason) = self.snapshot.take() {
+                self.revisions.snapshot_ends(reason);
+            }
+        } else if matches!(frame, Frame::CaughtUp(_)) && self.snapshot.is_none() {
+            self.revisions.caught_up();
+        } else if let Frame::Closing(closing) = frame {
+            self.after = after_closing(closing);
+        }
+    }
+
+    fn hold_to(&mut self, subscribed: &Subscribed) {
+        let Some(dialled) = &mut self.dialled else {
+            return;
+        };
+        dialled.subscription_id.clone_from(&subscribed.subscription_id);
         let told = subscribed.limits.as_ref().and_then(|limits| limits.heartbeat_interval);
-        if let Some(dialled) = &mut self.dialled
-            && let Some(interval) = told.and_then(|told| Duration::try_from(told).ok())
-        {
+        if let Some(interval) = told.and_then(|told| Duration::try_from(told).ok()) {
             dialled.watchdog.set_interval(interval);
         }
     }
@@ -277,7 +335,7 @@ impl Follower {
         let recently = self
             .last_reconcile
             .is_some_and(|last| now.machine.saturating_duration_since(last.machine) < RECONCILE_PAUSE);
-        if self.options.on_undecodable == OnUndecodable::Snapshot && !self.in_snapshot && !recently {
+        if self.options.on_undecodable == OnUndecodable::Snapshot && self.snapshot.is_none() && !recently {
             self.last_reconcile = Some(now);
             self.after = After::FromSnapshot;
         }
@@ -297,9 +355,10 @@ impl Follower {
         Err(self.end(error))
     }
 
-    /// Waits before the next dial, unless the application asks to dial now. `Err`: it failed too often.
-    async fn pause(&mut self, at_least: Option<Duration>, last: impl FnOnce() -> Error) -> Result<()> {
-        let Some(delay) = self.backoff.next_delay(at_least) else {
+    /// Waits before the next dial: as long as the hub said, whatever happens, and then as back-off says, unless the application or a
+    /// sleep of the machine ends that. `Err`: it failed too often.
+    async fn pause(&mut self, advised: Option<Duration>, last: impl FnOnce() -> Error) -> Result<()> {
+        let Some(delay) = self.backoff.next_delay(advised) else {
             return Err(self.end(last()));
         };
         tracing::debug!(
@@ -307,16 +366,20 @@ impl Follower {
             failures = self.backoff.failures(),
             "dialling again"
         );
+        let advised = advised.unwrap_or_default();
+        crate::retry::wait(advised).await;
         tokio::select! {
-            () = crate::retry::wait(delay) => {}
-            () = self.shared.redial.notified() => {}
+            () = crate::retry::wait(delay.saturating_sub(advised)) => {}
+            _ = self.redial.changed() => {}
+            () = watchdog::woke(dial::heartbeat(&self.options)) => {}
         }
         Ok(())
     }
 
-    fn give_up(&mut self) {
-        if let Some(dialled) = self.dialled.take() {
-            self.client.give_up(&dialled.connection);
+    fn leave(&mut self, leave: Leave) {
+        match (self.dialled.take(), leave) {
+            (Some(dialled), Leave::Connection) => self.client.give_up(&dialled.connection),
+            (Some(_), Leave::Stream) | (None, _) => {}
         }
     }
 
@@ -330,25 +393,5 @@ impl Follower {
         self.dialled = None;
         self.after = After::End;
         error
-    }
-}
-
-fn after_closing(closing: &Closing) -> After {
-    match closing.reason() {
-        ClosingReason::Complete => After::End,
-        ClosingReason::Replaced => After::Fail(Error::Replaced),
-        ClosingReason::CredentialExpired => After::Fail(Error::Credential(Failure::local(
-            Code::Unauthenticated,
-            Some(ErrorReason::CredentialExpired),
-            "the key expired while the stream was open",
-        ))),
-        ClosingReason::PermissionRevoked => After::Fail(Error::Permission(Failure::local(
-            Code::PermissionDenied,
-            None,
-            "the key's permission was revoked while the stream was open",
-        ))),
-        ClosingReason::Draining | ClosingReason::MaxAge | ClosingReason::Unspecified => {
-            After::Redial(closing.retry_after.and_then(|told| Duration::try_from(told).ok()))
-        }
     }
 }

@@ -5,38 +5,33 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::watchdog::Moment;
 use crate::error::{Error, Result};
 use crate::resume_token_store::ResumeTokenStore;
 
-/// Shared by a subscription, its follower and its redialers.
+/// Where the application is, and where that is kept.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Place {
     store: Option<Arc<dyn ResumeTokenStore>>,
     save_interval: Duration,
     // Held for a copy only, never over an await.
-    place: Mutex<Place>,
-    /// Rung by a redialer, heard by the follower.
-    pub(super) redial: Notify,
+    tokens: Mutex<Tokens>,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct Tokens {
     handed_out: Option<String>,
     /// The newest that was saved, or that could not be: a failing store is told once for each.
     saved: Option<String>,
     last_save: Option<Moment>,
 }
 
-impl Shared {
-    pub(super) fn new(store: Option<Arc<dyn ResumeTokenStore>>, save_interval: Duration) -> Shared {
-        Shared {
+impl Place {
+    pub(super) fn new(store: Option<Arc<dyn ResumeTokenStore>>, save_interval: Duration) -> Place {
+        Place {
             store,
             save_interval,
-            place: Mutex::default(),
-            redial: Notify::new(),
+            tokens: Mutex::default(),
         }
     }
 
@@ -45,22 +40,22 @@ impl Shared {
             return Ok(None);
         };
         let loaded = store.load().await.map_err(failed)?;
-        self.place().saved.clone_from(&loaded);
+        self.tokens().saved.clone_from(&loaded);
         Ok(loaded)
     }
 
     pub(super) fn handed_out(&self) -> Option<String> {
-        self.place().handed_out.clone()
+        self.tokens().handed_out.clone()
     }
 
     pub(super) fn hand_out(&self, resume_token: &str) {
-        self.place().handed_out = Some(resume_token.to_owned());
+        self.tokens().handed_out = Some(resume_token.to_owned());
     }
 
     /// The application asks for the next frame.
     pub(super) async fn taken(&self, now: Moment) -> Result<()> {
         let early = self
-            .place()
+            .tokens()
             .last_save
             .is_some_and(|last| now.machine.saturating_duration_since(last.machine) < self.save_interval);
         if early { Ok(()) } else { self.save(now).await }
@@ -76,13 +71,13 @@ impl Shared {
             return Ok(());
         };
         let resume_token = {
-            let mut place = self.place();
-            if place.handed_out == place.saved {
+            let mut tokens = self.tokens();
+            if tokens.handed_out == tokens.saved {
                 return Ok(());
             }
-            let resume_token = place.handed_out.clone();
-            place.saved.clone_from(&resume_token);
-            place.last_save = Some(now);
+            let resume_token = tokens.handed_out.clone();
+            tokens.saved.clone_from(&resume_token);
+            tokens.last_save = Some(now);
             resume_token
         };
         match resume_token {
@@ -91,8 +86,8 @@ impl Shared {
         }
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -117,6 +117,14 @@ impl Watchdog {
     }
 }
 
+/// Returns when the machine slept, for waits in which no stream is watched. Cancel safe.
+pub(crate) async fn woke(interval: Duration) {
+    let mut watchdog = Watchdog::new(interval, Moment::now());
+    while watchdog.look(Moment::now()) != Verdict::Woke {
+        tokio::time::sleep(watchdog.next_look()).await;
+    }
+}
+
 /// By how much the wall clock ran ahead of the machine's. A clock set by hand looks the same and costs one redial.
 fn slept(before: Moment, now: Moment) -> Duration {
     let wall = now.wall.duration_since(before.wall).unwrap_or_default();

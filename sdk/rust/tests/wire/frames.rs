@@ -5,11 +5,15 @@ use std::time::Duration;
 use bellboard_proto::google::rpc;
 use bellboard_sdk::v1::subscribe_response::Frame;
 use bellboard_sdk::v1::{
-    Answer, CaughtUp, Closing, ClosingReason, ErrorReason, Event, EventsFrame, Heartbeat, SnapshotBegin, SnapshotEnd,
-    SnapshotPage, SnapshotReason, StreamLimits, SubscribeResponse, Subscribed,
+    Answer, CaughtUp, Closing, ClosingReason, ErrorReason, Event, EventsFrame, Heartbeat, Session, SessionSnapshot,
+    SnapshotBegin, SnapshotEnd, SnapshotPage, SnapshotReason, StreamLimits, SubscribeResponse, Subscribed,
+    SubscriptionUpdated,
 };
 use prost::Message as _;
 use tonic::{Code, Status};
+
+/// How every stream of the script is named in calls.
+pub(crate) const STREAM: &str = "stream-1";
 
 pub(crate) fn frame(resume_token: &str, frame: Frame) -> SubscribeResponse {
     SubscribeResponse {
@@ -34,6 +38,7 @@ pub(crate) fn beating(resume_token: &str, answer: Answer, from: u64, interval: D
             answer: answer.into(),
             from,
             limits: Some(limits),
+            subscription_id: STREAM.to_owned(),
             ..Subscribed::default()
         }),
     )
@@ -106,8 +111,63 @@ pub(crate) fn snapshot(reason: SnapshotReason, offset: u64) -> [SubscribeRespons
     ]
 }
 
+pub(crate) fn updated(resume_token: &str, revision: u64) -> SubscribeResponse {
+    frame(
+        resume_token,
+        Frame::SubscriptionUpdated(SubscriptionUpdated {
+            revision,
+            snapshot_follows: true,
+        }),
+    )
+}
+
+/// A snapshot of one session that came in mid-stream. Resume tokens in it are named `within`, that of its end `end`.
+pub(crate) fn enters(
+    reason: SnapshotReason,
+    offset: u64,
+    (session_id, event_count): (&str, u64),
+    (within, end): (&str, &str),
+) -> [SubscribeResponse; 3] {
+    let [mut begin, mut page, mut last] = snapshot(reason, offset);
+    if let Some(Frame::SnapshotBegin(begin)) = &mut begin.frame
+        && reason == SnapshotReason::SessionEntered
+    {
+        begin.session_ids = vec![session_id.to_owned()];
+    }
+    if let Some(Frame::SnapshotPage(page)) = &mut page.frame {
+        page.sessions = vec![SessionSnapshot {
+            session: Some(Session {
+                session_id: session_id.to_owned(),
+                event_count,
+                ..Session::default()
+            }),
+            ..SessionSnapshot::default()
+        }];
+    }
+    within.clone_into(&mut begin.resume_token);
+    within.clone_into(&mut page.resume_token);
+    end.clone_into(&mut last.resume_token);
+    [begin, page, last]
+}
+
+/// An error as the hub makes them, with its advice how long to wait.
+pub(crate) fn advice(code: Code, reason: ErrorReason, wait: Duration) -> Status {
+    let info = rpc::RetryInfo {
+        retry_delay: Some(wait.try_into().unwrap()),
+    };
+    let info = prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value: info.encode_to_vec(),
+    };
+    refusal_with(code, reason, vec![info])
+}
+
 /// An error as the hub makes them.
 pub(crate) fn refusal(code: Code, reason: ErrorReason) -> Status {
+    refusal_with(code, reason, Vec::new())
+}
+
+fn refusal_with(code: Code, reason: ErrorReason, more: Vec<prost_types::Any>) -> Status {
     let info = rpc::ErrorInfo {
         reason: bellboard_proto::reason_name(reason).to_owned(),
         domain: bellboard_proto::ERROR_DOMAIN.to_owned(),
@@ -120,7 +180,7 @@ pub(crate) fn refusal(code: Code, reason: ErrorReason) -> Status {
     let whole = rpc::Status {
         code: code.into(),
         message: "refused".to_owned(),
-        details: vec![info],
+        details: std::iter::once(info).chain(more).collect(),
     };
     Status::with_details(code, "refused", whole.encode_to_vec().into())
 }

@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bellboard_sdk::v1::{
     GetSessionRequest, OpenWriterRequest, OpenWriterResponse, PublishEventsRequest, PublishEventsResponse,
-    SubscribeRequest, SubscribeResponse, publish_events_request, publish_events_response,
+    RefreshCredentialRequest, SubscribeRequest, SubscribeResponse, UpdateSubscriptionRequest,
+    UpdateSubscriptionResponse, publish_events_request, publish_events_response,
 };
 use bellboard_sdk::{Client, Options};
 use bytes::Bytes;
@@ -50,11 +52,19 @@ pub(crate) struct Hub {
 pub(crate) enum Unary {
     OpenWriter(OpenWriterRequest, oneshot::Sender<Result<Bytes, Status>>),
     GetSession(Option<String>, oneshot::Sender<Result<Bytes, Status>>),
+    UpdateSubscription(UpdateSubscriptionRequest, oneshot::Sender<Result<Bytes, Status>>),
+    /// With the key that it carried.
+    RefreshCredential(
+        Option<String>,
+        RefreshCredentialRequest,
+        oneshot::Sender<Result<Bytes, Status>>,
+    ),
 }
 
 /// A call that opens a stream, not answered yet.
 pub(crate) struct Dial<R> {
     pub(crate) request: R,
+    peer: Option<SocketAddr>,
     answer: oneshot::Sender<Result<DownStream, Status>>,
 }
 
@@ -75,6 +85,8 @@ impl<R> Dial<R> {
 /// An open subscription, seen from the hub.
 pub(crate) struct Stream {
     pub(crate) request: SubscribeRequest,
+    /// Which connection it came over.
+    pub(crate) peer: Option<SocketAddr>,
     down: Down,
 }
 
@@ -104,8 +116,9 @@ impl Dial<SubscribeRequest> {
     }
 
     pub(crate) fn open_up_to(self, frames_max: usize) -> Stream {
+        let peer = self.peer;
         let (request, down) = self.open_with(frames_max);
-        Stream { request, down }
+        Stream { request, peer, down }
     }
 }
 
@@ -146,7 +159,10 @@ impl Hub {
         let (publish, publishes) = mpsc::channel(CALLS_MAX);
         let (call, unary) = mpsc::channel(CALLS_MAX);
         let serve = tonic::transport::Server::builder()
-            .add_service(SubscribeService { subscribe })
+            .add_service(SubscribeService {
+                subscribe,
+                call: call.clone(),
+            })
             .add_service(SessionEventsService { publish, call })
             .serve_with_incoming(TcpListenerStream::new(listener));
         let mut server = JoinSet::new();
@@ -180,6 +196,32 @@ impl Hub {
         in_time(self.unary.recv()).await.unwrap()
     }
 
+    /// Answers the next UpdateSubscription, and gives what it asked.
+    pub(crate) async fn update(&mut self, answer: Result<(), Status>) -> UpdateSubscriptionRequest {
+        let Unary::UpdateSubscription(request, call) = self.unary().await else {
+            panic!("another call");
+        };
+        let response = UpdateSubscriptionResponse {
+            revision: request.revision,
+        };
+        let _ = call.send(answer.map(|()| response.encode_to_vec().into()));
+        request
+    }
+
+    /// Answers the next RefreshCredential, and gives the key that it carried and the stream.
+    pub(crate) async fn refresh(&mut self, answer: Result<(), Status>) -> (Option<String>, String) {
+        let Unary::RefreshCredential(key, request, call) = self.unary().await else {
+            panic!("another call");
+        };
+        let _ = call.send(answer.map(|()| Bytes::new()));
+        (key, request.subscription_id)
+    }
+
+    /// Whether there is a call that no script has taken.
+    pub(crate) fn is_called(&mut self) -> bool {
+        !self.subscribes.is_empty() || !self.unary.is_empty()
+    }
+
     /// Answers the next OpenWriter, and gives what it asked.
     pub(crate) async fn open_writer(&mut self, fence: u64, last_seq: u64) -> OpenWriterRequest {
         let Unary::OpenWriter(request, answer) = self.unary().await else {
@@ -198,6 +240,7 @@ impl Hub {
 #[derive(Clone)]
 struct SubscribeService {
     subscribe: mpsc::Sender<Dial<SubscribeRequest>>,
+    call: mpsc::Sender<Unary>,
 }
 
 #[derive(Clone)]
@@ -221,8 +264,10 @@ type Served = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallibl
 fn hand_over<R: Send + 'static>(calls: mpsc::Sender<Dial<R>>, request: Request<R>) -> Answer<DownStream> {
     Box::pin(async move {
         let (answer, answered) = oneshot::channel();
+        let peer = request.remote_addr();
         let request = request.into_inner();
-        let _ = calls.send(Dial { request, answer }).await;
+        let dial = Dial { request, peer, answer };
+        let _ = calls.send(dial).await;
         let gone = || Status::unavailable("the script is over");
         answered.await.map_err(|_| gone())?.map(Response::new)
     })
@@ -277,11 +322,37 @@ impl UnaryService<GetSessionRequest> for SessionEventsService {
 
     fn call(&mut self, request: Request<GetSessionRequest>) -> Answer<Bytes> {
         let (answer, receiver) = oneshot::channel();
-        let key = request.metadata().get("authorization");
-        let key = key.map(|key| key.to_str().unwrap().to_owned());
-        let call = Unary::GetSession(key, answer);
+        let call = Unary::GetSession(key(&request), answer);
         answered(self.call.clone(), call, receiver)
     }
+}
+
+impl UnaryService<UpdateSubscriptionRequest> for SubscribeService {
+    type Response = Bytes;
+    type Future = Answer<Bytes>;
+
+    fn call(&mut self, request: Request<UpdateSubscriptionRequest>) -> Answer<Bytes> {
+        let (answer, receiver) = oneshot::channel();
+        let call = Unary::UpdateSubscription(request.into_inner(), answer);
+        answered(self.call.clone(), call, receiver)
+    }
+}
+
+impl UnaryService<RefreshCredentialRequest> for SubscribeService {
+    type Response = Bytes;
+    type Future = Answer<Bytes>;
+
+    fn call(&mut self, request: Request<RefreshCredentialRequest>) -> Answer<Bytes> {
+        let (answer, receiver) = oneshot::channel();
+        let call = Unary::RefreshCredential(key(&request), request.into_inner(), answer);
+        answered(self.call.clone(), call, receiver)
+    }
+}
+
+/// The key that a call carries.
+fn key<R>(request: &Request<R>) -> Option<String> {
+    let key = request.metadata().get("authorization");
+    key.map(|key| key.to_str().unwrap().to_owned())
 }
 
 macro_rules! serve {
@@ -304,8 +375,24 @@ macro_rules! serve {
 }
 
 serve!(SubscribeService, |this, request| {
-    let mut grpc = Grpc::new(Script::<SubscribeRequest>::default());
-    grpc.server_streaming(this, request).await
+    match request.uri().path().rsplit('/').next() {
+        Some("Subscribe") => {
+            Grpc::new(Script::<SubscribeRequest>::default())
+                .server_streaming(this, request)
+                .await
+        }
+        Some("UpdateSubscription") => {
+            Grpc::new(Script::<UpdateSubscriptionRequest>::default())
+                .unary(this, request)
+                .await
+        }
+        Some("RefreshCredential") => {
+            Grpc::new(Script::<RefreshCredentialRequest>::default())
+                .unary(this, request)
+                .await
+        }
+        other => Status::unimplemented(format!("{other:?} is in no script")).into_http(),
+    }
 });
 
 serve!(SessionEventsService, |this, request| {
