@@ -3,7 +3,8 @@
 //! Believe this: whatever changes what the reader may rely on (a reset, a gap, falling behind, a closing) has a line of its own.
 
 use bellboard_sdk::v1::{
-    Answer, Closing, ClosingReason, Gap, Session, SessionSnapshot, SnapshotBegin, SnapshotPage, Subscribed,
+    Answer, Closing, ClosingReason, Gap, Session, SessionSnapshot, SnapshotBegin, SnapshotPage, SnapshotReason,
+    Subscribed,
 };
 use bellboard_sdk::{Events, Frame};
 
@@ -108,8 +109,19 @@ impl View {
     }
 
     fn snapshot_begin(&mut self, begin: &SnapshotBegin, out: &mut String) {
-        let reason = word(begin.reason().as_str_name(), "SNAPSHOT_REASON_");
-        self.remark(&format!("snapshot at {} ({reason})", begin.offset), out);
+        let offset = begin.offset;
+        let text = match begin.reason() {
+            SnapshotReason::SessionEntered => {
+                let who = entering(&begin.session_ids);
+                format!("{who} here, having begun elsewhere; this is how it stands at {offset}")
+            }
+            SnapshotReason::InterestAdded => format!("from here on more is shown; this is how it stands at {offset}"),
+            SnapshotReason::Unspecified | SnapshotReason::Start | SnapshotReason::Reset => {
+                let reason = word(begin.reason().as_str_name(), "SNAPSHOT_REASON_");
+                format!("snapshot at {offset} ({reason})")
+            }
+        };
+        self.remark(&text, out);
     }
 
     fn snapshot_page(&mut self, page: &SnapshotPage, out: &mut String) {
@@ -181,6 +193,15 @@ impl View {
     fn warning(&mut self, text: &str, out: &mut String) {
         self.end(out);
         self.lines.remark(WARNING, text, out);
+    }
+}
+
+/// Who enters, in words. The first is the session of the event, the others are below it.
+fn entering(session_ids: &[String]) -> String {
+    match session_ids {
+        [] => "a session enters".to_owned(),
+        [session_id] => format!("session {session_id} enters"),
+        [session_id, below @ ..] => format!("session {session_id} enters with {} below it", below.len()),
     }
 }
 

@@ -240,3 +240,28 @@ fn a_snapshot_shows_its_sessions_with_what_they_said() {
         format!("── session s (4 events)\n{LEFT}message.completed     hello\n")
     );
 }
+
+#[test]
+fn a_session_that_enters_is_announced_in_words() {
+    let entered = |session_ids: &[&str]| {
+        let mut begin = SnapshotBegin {
+            offset: 20,
+            session_ids: session_ids.iter().map(|id| (*id).to_owned()).collect(),
+            ..SnapshotBegin::default()
+        };
+        begin.set_reason(SnapshotReason::SessionEntered);
+        Frame::SnapshotBegin(begin)
+    };
+    for (frame, line) in [
+        (
+            entered(&["child"]),
+            "── session child enters here, having begun elsewhere; this is how it stands at 20\n",
+        ),
+        (
+            entered(&["child", "a", "b"]),
+            "── session child enters with 2 below it here, having begun elsewhere; this is how it stands at 20\n",
+        ),
+    ] {
+        assert_eq!(shown(Look::PLAIN, [frame]), line);
+    }
+}
