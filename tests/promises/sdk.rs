@@ -1,5 +1,7 @@
 //! The Rust SDK against a real hub, over a network that fails.
 
+mod keys;
+
 use std::time::Duration;
 
 use bellboard_proto::v1::{self, append_result::Outcome};
@@ -69,7 +71,7 @@ async fn a_phone_that_wakes_dials_at_once() {
     assert_eq!(texts(&mut stream, 1).await, ["before"]);
     proxy.silence();
     hub.client().say("s", "asleep").await;
-    stream.redialer().redial();
+    stream.control().redial();
     assert_eq!(texts(&mut stream, 1).await, ["asleep"]);
 }
 
