@@ -36,6 +36,16 @@ pub(super) enum Refusal {
     OutOfReach,
 }
 
+/// Who said that a snapshot of what was added comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Adding {
+    Nobody,
+    /// A dial that named sessions. The hub sends none if the resume token was of the new interests after all.
+    Dial,
+    /// The hub.
+    Hub,
+}
+
 /// The interests of one subscription over all of its streams.
 #[derive(Debug)]
 pub(super) struct Revisions {
@@ -48,7 +58,7 @@ pub(super) struct Revisions {
     /// Those that a dial or a call asked for and that are not in force yet.
     on_its_way: Option<Revision>,
     /// Whether the snapshot of what `in_force` has beyond `synced` is still to end.
-    adding: bool,
+    adding: Adding,
     /// The newest that the hub refused.
     refused: u64,
     /// The newest that a call could not bring about.
@@ -65,7 +75,7 @@ impl Revisions {
             in_force: first.clone(),
             synced: first,
             on_its_way: None,
-            adding: false,
+            adding: Adding::Nobody,
             refused: 0,
             out_of_reach: 0,
             told: 0,
@@ -100,7 +110,11 @@ impl Revisions {
     }
 
     fn ask(&mut self, revision: Revision, unsynced_session_ids: Vec<String>) -> Asked {
-        self.adding = !unsynced_session_ids.is_empty();
+        self.adding = if unsynced_session_ids.is_empty() {
+            Adding::Nobody
+        } else {
+            Adding::Dial
+        };
         let interests = revision.interests.clone();
         self.on_its_way = Some(revision);
         Asked {
@@ -111,10 +125,15 @@ impl Revisions {
 
     /// The stream that was dialled began. Gives what is in force where that is another revision than the application was told last.
     pub(super) fn subscribed(&mut self, answer: Answer) -> Option<SubscriptionUpdated> {
-        self.come_true(self.adding && answer == Answer::Resumed);
+        let adding = if answer == Answer::Resumed {
+            self.adding
+        } else {
+            Adding::Nobody
+        };
+        self.come_true(adding);
         let revision = self.in_force.number;
         let told = std::mem::replace(&mut self.told, revision);
-        let snapshot_follows = self.adding;
+        let snapshot_follows = adding != Adding::Nobody;
         (told != revision).then_some(SubscriptionUpdated {
             revision,
             snapshot_follows,
@@ -123,7 +142,7 @@ impl Revisions {
 
     /// What is to be called for now. `None`: nothing, or not yet.
     pub(super) fn to_call(&self) -> Option<Revision> {
-        let idle = self.on_its_way.is_none() && !self.adding;
+        let idle = self.on_its_way.is_none() && self.adding == Adding::Nobody;
         (idle && self.wanted.number > self.in_force.number).then(|| self.wanted.clone())
     }
 
@@ -155,37 +174,50 @@ impl Revisions {
     pub(super) fn updated(&mut self, updated: &SubscriptionUpdated) {
         let number = updated.revision;
         if self.on_its_way.as_ref().is_some_and(|asked| asked.number == number) {
-            self.come_true(updated.snapshot_follows);
+            self.come_true(if updated.snapshot_follows {
+                Adding::Hub
+            } else {
+                Adding::Nobody
+            });
             self.told = number;
         }
     }
 
     /// What was asked for is in force.
-    fn come_true(&mut self, snapshot_follows: bool) {
+    fn come_true(&mut self, adding: Adding) {
         if let Some(asked) = self.on_its_way.take() {
             self.in_force = asked;
         }
-        self.adding = snapshot_follows;
-        if !snapshot_follows {
-            self.synced = self.in_force.clone();
-        }
+        self.adding = adding;
+        self.settle();
     }
 
     /// A snapshot began. A reset's is of everything that is in force, and so of what was being added.
     pub(super) fn snapshot_begins(&mut self, reason: SnapshotReason) {
-        self.adding &= reason != SnapshotReason::Reset;
-    }
-
-    /// The stream caught up, with no snapshot under way: what a dial named as added was not missing after all.
-    pub(super) fn caught_up(&mut self) {
-        self.adding = false;
-        self.synced = self.in_force.clone();
+        if reason == SnapshotReason::Reset {
+            self.adding = Adding::Nobody;
+        }
     }
 
     /// A snapshot ended.
     pub(super) fn snapshot_ends(&mut self, reason: SnapshotReason) {
-        self.adding &= reason != SnapshotReason::InterestAdded;
-        if !self.adding {
+        if reason == SnapshotReason::InterestAdded {
+            self.adding = Adding::Nobody;
+        }
+        self.settle();
+    }
+
+    /// The stream caught up, with no snapshot under way.
+    pub(super) fn caught_up(&mut self) {
+        if self.adding == Adding::Dial {
+            self.adding = Adding::Nobody;
+        }
+        self.settle();
+    }
+
+    /// The resume token is of what is in force, unless a snapshot is still to end.
+    fn settle(&mut self) {
+        if self.adding == Adding::Nobody {
             self.synced.clone_from(&self.in_force);
         }
     }

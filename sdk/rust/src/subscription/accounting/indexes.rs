@@ -29,6 +29,8 @@ const ENTERED_SESSIONS_MAX: usize = 1_000;
 /// The indexes of a stream's sessions.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
+    interests: Vec<v1::Interest>,
+    /// What follows from the interests.
     whole: Whole,
     /// Per session that comes whole: the index of its next event.
     next: Recent,
@@ -71,6 +73,10 @@ pub(super) enum Snapshot {
 impl Indexes {
     /// These interests are in force from here on.
     pub(super) fn hold(&mut self, interests: &[v1::Interest]) {
+        if self.interests == interests {
+            return;
+        }
+        self.interests = interests.to_vec();
         let before = std::mem::replace(&mut self.whole, Whole::of(interests));
         match &self.whole {
             Whole::All if before == Whole::All => {}
@@ -101,14 +107,14 @@ impl Indexes {
 
     /// A snapshot of sessions that entered begins. One of them that has left again is in no page of it.
     pub(super) fn enter(&mut self, begin: &v1::SnapshotBegin) {
-        if begin.session_ids.len() >= ENTERED_SESSIONS_MAX {
+        let has_all = begin.session_ids.len() < ENTERED_SESSIONS_MAX;
+        if !has_all {
             self.next.clear();
         }
-        begin
-            .session_ids
-            .iter()
-            .for_each(|session_id| self.next.forget(session_id));
-        self.owed = None;
+        for session_id in &begin.session_ids {
+            self.next.forget(session_id);
+        }
+        self.owed.take_if(|owed| !has_all || begin.session_ids.contains(owed));
     }
 
     /// Takes a page of a snapshot.

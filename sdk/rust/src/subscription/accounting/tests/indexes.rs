@@ -73,11 +73,16 @@ fn a_hole_and_a_repeat_within_a_session_are_found() {
 
 #[test]
 fn a_redial_that_is_resumed_goes_on_within_each_session() {
+    for interests in [[interest::all()], [interest::session("a")], [interest::project("/p")]] {
+        let mut accounting = open(&interests);
+        take(&mut accounting, &[("a", 0)]).unwrap();
+        accounting.redialled();
+        accounting.accept(&mut subscribed(Answer::Resumed, 1)).unwrap();
+        accounting.hold(&interests);
+        assert_eq!(take(&mut accounting, &[("a", 2), ("a", 3)]), Err(skipped("a", 2, 1)));
+    }
     let mut accounting = open(&[interest::all()]);
     take(&mut accounting, &[("a", 0)]).unwrap();
-    accounting.redialled();
-    accounting.accept(&mut subscribed(Answer::Resumed, 1)).unwrap();
-    accounting.hold(&[interest::all()]);
     assert_eq!(take(&mut accounting, &[("a", 2)]), Err(skipped("a", 2, 1)));
     accounting.redialled();
     accounting.accept(&mut subscribed(Answer::Reset, 1)).unwrap();
