@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use bellboard_core::clock::Clock;
 use bellboard_core::hub::Hub;
+use bellboard_core::lease;
 use bellboard_core::retention::{self, Retention};
 use bellboard_core::store;
 use bellboard_core::subscription::registry::Nodes;
@@ -194,6 +195,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     background.spawn("keys", keys.refresh(api_keys));
     background.spawn("resume-keys", refresh_resume_keys(hub.clone()));
     background.spawn("relay", relay::local::run(hub.clone()));
+    background.spawn("leases", lease::run(hub.clone()));
     if retention != Retention::default() {
         background.spawn("retention", retention::run(hub.clone()));
     }

@@ -5,8 +5,8 @@ use bellboard_tests::client::Client;
 use bellboard_tests::events::{all, from_now, from_start, on, on_key, project, session, subtree, text};
 use bellboard_tests::process::{DataDir, Process, cli};
 
-/// A client of another tenant of the same hub.
-async fn stranger(data: &DataDir, hub: &Process, tenant: &str) -> Client {
+/// A client of another principal, of any tenant of the same hub.
+pub(crate) async fn stranger(data: &DataDir, hub: &Process, tenant: &str) -> Client {
     let args = [
         "key",
         "create",

@@ -23,6 +23,7 @@ mod landed;
 mod verify;
 mod backup;
 mod every_frame;
+mod ownership;
 mod hostile;
 mod limits;
 mod permission;

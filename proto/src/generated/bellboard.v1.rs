@@ -2265,10 +2265,11 @@ pub enum ErrorReason {
     /// append; nothing was consumed. Retry: after refresh, from `last_seq` + 1 as `OpenWriter` answers it.
     SeqGap = 8,
     /// Another writer holds a living lease of the session. `metadata` has `owner_writer_id`. FAILED_PRECONDITION, or a
-    /// rejected append. Retry: with back-off, or `OpenWriter` with `take_over`.
+    /// rejected append, which consumes its seq. Retry: with back-off and a new seq, or after `OpenWriter` with `take_over`.
     SessionOwned = 9,
-    /// The fence is not the session's any more: another writer, or a later opening of this one, took it.
-    /// FAILED_PRECONDITION, or a rejected append. Retry: after refresh, by `OpenWriter`.
+    /// The fence is too old: a later opening of this writer took its place (FAILED_PRECONDITION), or the session was held
+    /// under a newer fence since, by whomever and whoever holds it now (a rejected append, which consumes no seq). Retry:
+    /// after refresh, by `OpenWriter`; a client that was replaced by a later one of itself must not.
     Fenced = 10,
     /// The writer was never opened. FAILED_PRECONDITION. Retry: after refresh, by `OpenWriter`.
     WriterUnknown = 11,
@@ -2610,7 +2611,8 @@ pub struct Session {
     /// The session that took this one's place when both ids of an alias had one. Empty when none.
     #[prost(string, tag = "17")]
     pub merged_into_session_id: ::prost::alloc::string::String,
-    /// Who holds it now. Unset when no writer's lease lives, and until leases are built.
+    /// Who holds it, as of the moment when the row was read: no event tells of a change. Unset when nobody does; a writer
+    /// whose lease has ended is taken out within seconds.
     #[prost(message, optional, tag = "18")]
     pub owner: ::core::option::Option<SessionOwner>,
 }
@@ -2961,7 +2963,7 @@ pub struct SessionOwner {
     /// The fence under which it holds.
     #[prost(uint64, tag = "2")]
     pub fence: u64,
-    /// When its lease ends unless renewed.
+    /// When its lease ends unless renewed, by the clock of the node that answers. Told by `GetSession`; unset elsewhere.
     #[prost(message, optional, tag = "3")]
     pub lease_expire_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -8241,8 +8243,8 @@ impl ::prost::Name for ForkSessionResponse {
 /// Appends events.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendEventsRequest {
-    /// The writer. Empty: without a writer, so that no fence is needed, a session held by a lease is refused (SESSION_OWNED;
-    /// leases are not built yet), and a client's `event_id` makes a retry a duplicate.
+    /// The writer. Empty: without a writer, so that no fence is needed, an append to a session that a living writer holds is
+    /// rejected (SESSION_OWNED), and a client's `event_id` makes a retry a duplicate.
     #[prost(string, tag = "1")]
     pub writer_id: ::prost::alloc::string::String,
     /// The fence that `OpenWriter` gave. Required with a writer, 0 without.
@@ -8419,10 +8421,10 @@ pub struct OpenWriterRequest {
     /// The writer's own lasting id, in the form of `Session.session_id`. Required.
     #[prost(string, tag = "1")]
     pub writer_id: ::prost::alloc::string::String,
-    /// All sessions that it holds; at most 10,000.
+    /// All sessions that it holds; at most 10,000. What it held and is not listed is released.
     #[prost(message, repeated, tag = "2")]
     pub sessions: ::prost::alloc::vec::Vec<WriterSession>,
-    /// Takes sessions from another writer whose lease still lives.
+    /// Takes sessions from another writer whose lease still lives. That one is told by SESSION_OWNED at its next append.
     #[prost(bool, tag = "3")]
     pub take_over: bool,
 }
@@ -8471,10 +8473,10 @@ pub struct RenewWriterRequest {
     /// The fence that `OpenWriter` gave. Required.
     #[prost(uint64, tag = "2")]
     pub fence: u64,
-    /// All sessions that it holds; at most 10,000.
+    /// All sessions that it holds; at most 10,000. What it held and is not listed is released, all of it when empty.
     #[prost(message, repeated, tag = "3")]
     pub sessions: ::prost::alloc::vec::Vec<WriterSession>,
-    /// Takes sessions from another writer whose lease still lives.
+    /// Takes sessions from another writer whose lease still lives, those that it holds under an older fence than this.
     #[prost(bool, tag = "4")]
     pub take_over: bool,
 }
@@ -8514,16 +8516,16 @@ impl ::prost::Name for RenewWriterResponse {
 /// An event to append.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventAppend {
-    /// Its session; opened when it does not exist. Required for all payloads but the tenant-level ones, and for these too
-    /// until they are built.
+    /// Its session; opened when it does not exist. A writer's append claims it when no living writer holds it. Required for
+    /// all payloads but the tenant-level ones, and for these too until they are built.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<SessionRef>,
     /// The event. Required. The hub's fields in it are ignored.
     #[prost(message, optional, tag = "2")]
     pub event: ::core::option::Option<Event>,
     /// Its number among all that its writer ever appended, from 1, without holes, over all fences. 0 without a writer.
-    /// Consumed when the event is stored and when it is rejected, whatever for, but by SEQ_GAP and FENCED: these leave the
-    /// next seq as it is.
+    /// Consumed when the event is stored and when it is rejected, whatever for, also for SESSION_OWNED; but not by SEQ_GAP
+    /// and FENCED: these leave the next seq as it is.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
     /// Unique within the session, made from the vendor's identity of the event, so that a sweep after a restart or a second
@@ -8545,7 +8547,7 @@ impl ::prost::Name for EventAppend {
     }
 }
 /// What became of an append.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendResult {
     /// The append's seq. 0 without a writer.
     #[prost(uint64, tag = "1")]
@@ -8563,7 +8565,7 @@ pub struct AppendResult {
 /// Nested message and enum types in `AppendResult`.
 pub mod append_result {
     /// What became of it. Clients must keep going on an unknown variant and treat it as rejected.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Outcome {
         /// It is durable.
         #[prost(message, tag = "16")]
@@ -8627,7 +8629,7 @@ impl ::prost::Name for EventDuplicate {
     }
 }
 /// An event will not be stored as it is.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventRejected {
     /// Why; also says when to retry.
     #[prost(enumeration = "ErrorReason", tag = "1")]
@@ -8638,6 +8640,12 @@ pub struct EventRejected {
     /// The field at fault, for instance `event.occurred_time`. Empty when none is.
     #[prost(string, tag = "3")]
     pub field: ::prost::alloc::string::String,
+    /// The variables of the message, by name, as in an error's metadata: for SESSION_OWNED `owner_writer_id`.
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 impl ::prost::Name for EventRejected {
     const NAME: &'static str = "EventRejected";
@@ -8649,7 +8657,9 @@ impl ::prost::Name for EventRejected {
         "/bellboard.v1.EventRejected".into()
     }
 }
-/// Opens a writer's stream. That another living stream of the same writer and fence ends is not built yet.
+/// Opens a writer's stream. The stream that the same writer has at this node ends: under the same fence with `closing`
+/// REPLACED, under an older one with FENCED. What it sent and was not told of is stored or not, as after any loss: go on
+/// from `last_seq`. Its late end changes nothing, and no stream's end ends a lease.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishOpen {
     /// The writer, opened by `OpenWriter`. Required.
@@ -9367,10 +9377,11 @@ pub mod session_events_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Opens a writer and claims its sessions under a new fence, which ends the earlier fence of the same writer. A session
-        /// that the writer owned and does not list ends its run as unknown; a deleted one is answered as deleted. Not
-        /// idempotent: each call takes a new fence. Until leases are built every session is answered as held, none is ever lost,
-        /// and `take_over` changes nothing. Errors: INVALID_FIELD.
+        /// Opens a writer and claims its sessions under a new fence, which ends the earlier fence of the same writer and the
+        /// stream that it has under it. A session that another writer holds is answered as owned elsewhere while that writer's
+        /// lease lives, unless `take_over` is set; the call succeeds all the same. A session that the writer holds and does not
+        /// list is released, and its run ends as unknown; a deleted one is answered as deleted. Not idempotent: each call takes a
+        /// new fence. Errors: INVALID_FIELD, STORAGE_FULL, STORAGE_UNAVAILABLE.
         pub async fn open_writer(
             &mut self,
             request: impl tonic::IntoRequest<super::OpenWriterRequest>,
@@ -9398,7 +9409,8 @@ pub mod session_events_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Renews a writer's leases, and claims and releases sessions as its list says, as `OpenWriter` does, under the same
-        /// fence. May be repeated. Errors: FENCED, WRITER_UNKNOWN.
+        /// fence. A session that was held under a newer fence since is answered as refused with FENCED: open the writer again to
+        /// claim it. May be repeated. Errors: FENCED, WRITER_UNKNOWN, INVALID_FIELD, STORAGE_FULL, STORAGE_UNAVAILABLE.
         pub async fn renew_writer(
             &mut self,
             request: impl tonic::IntoRequest<super::RenewWriterRequest>,

@@ -6,10 +6,12 @@
 
 pub mod committer;
 pub mod counters;
+mod task;
+mod wanted;
 mod decide;
+mod deltas;
 mod kept;
 mod trim;
-mod wanted;
 
 use std::sync::Arc;
 
@@ -18,7 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use counters::Counters;
 
 use crate::event::{Draft, ItemKey, SessionRef};
+use crate::hold::{Barred, Take};
 use crate::id::{EventId, SessionId, WriterId};
+use crate::lease::Ended;
 use crate::limits;
 use crate::log::Log;
 use crate::offset::Offset;
@@ -26,6 +30,8 @@ use crate::retention::Retention;
 use crate::store::{self, Stored};
 use crate::window::deltas::Channel;
 use bytes::Bytes;
+
+pub use crate::hold::Claim;
 
 /// Why an event will not be stored as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +50,10 @@ pub enum Refusal {
     SeqGap,
     /// Id and key name different sessions.
     SessionConflict,
+    /// Another writer holds the session, and its lease lives.
+    SessionOwned,
+    /// The session was held under a newer fence since.
+    Fenced,
     /// The database refused it: a promise of the hub's own was broken.
     Internal,
 }
@@ -61,7 +71,8 @@ pub struct Rejection {
     pub metadata: Vec<(&'static str, String)>,
 }
 
-/// When an event is to be stored at all.
+/// When an event is to be stored at all. What is stored under a condition is a method's own and let in whoever holds the session; what
+/// is stored always comes from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
     /// Always.
@@ -103,15 +114,6 @@ pub struct DeltaDraft {
     pub body: Bytes,
 }
 
-/// Proof that a writer is who it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The writer.
-    pub writer: WriterId,
-    /// Its fence.
-    pub fence: u64,
-}
-
 /// What became of one append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -147,8 +149,26 @@ pub struct Grant {
     pub fence: u64,
     /// The last seq that was consumed.
     pub last_seq: u64,
-    /// The sessions asked for, in the same order.
-    pub sessions: Vec<SessionId>,
+    /// What became of the sessions asked for, in the same order.
+    pub sessions: Vec<Claimed>,
+}
+
+/// What became of a writer's claim to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The session.
+    pub session: SessionId,
+    /// Who or what keeps the writer out; none where it holds it now.
+    pub barred: Option<Barred>,
+}
+
+/// All that a writer holds, as it says: what it names it claims, what it holds and does not name it lets go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The sessions.
+    pub sessions: Vec<SessionRef>,
+    /// What to do about other writers.
+    pub take: Take,
 }
 
 /// Why a whole call did nothing.
@@ -213,14 +233,20 @@ enum Job {
     Open {
         log: Arc<Log>,
         writer: WriterId,
-        sessions: Vec<SessionRef>,
+        wish: Wish,
         reply: oneshot::Sender<Result<Grant, Error>>,
     },
     Renew {
         log: Arc<Log>,
         claim: Claim,
-        sessions: Vec<SessionRef>,
+        /// None where only the writer itself is looked at.
+        wish: Option<Wish>,
         reply: oneshot::Sender<Result<Grant, Error>>,
+    },
+    End {
+        log: Arc<Log>,
+        writers: Vec<WriterId>,
+        reply: oneshot::Sender<Result<Vec<Ended>, Error>>,
     },
     Deltas {
         log: Arc<Log>,
@@ -298,46 +324,57 @@ impl Appender {
         Ok(pending)
     }
 
-    /// Opens a writer under a new fence, and the sessions that it names.
+    /// Opens a writer under a new fence, which ends its earlier ones, and claims the sessions that it names.
     ///
     /// # Errors
     /// When the store cannot be used, or the hub stops.
-    pub async fn open_writer(
-        &self,
-        log: Arc<Log>,
-        writer: WriterId,
-        sessions: Vec<SessionRef>,
-    ) -> Result<Grant, Error> {
+    pub async fn open_writer(&self, log: Arc<Log>, writer: WriterId, wish: Wish) -> Result<Grant, Error> {
         let (reply, pending) = oneshot::channel();
-        self.submit(
-            Job::Open {
-                log,
-                writer,
-                sessions,
-                reply,
-            },
-            0,
-        )
-        .await?;
+        let job = Job::Open {
+            log,
+            writer,
+            wish,
+            reply,
+        };
+        self.submit(job, 0).await?;
         pending.await.unwrap_or(Err(Error::Stopped))
     }
 
-    /// Renews a writer under its fence, and opens the sessions that it names.
+    /// Renews a writer under its fence, and claims the sessions that it names.
     ///
     /// # Errors
     /// When the fence is not the writer's any more, the store cannot be used, or the hub stops.
-    pub async fn renew_writer(&self, log: Arc<Log>, claim: Claim, sessions: Vec<SessionRef>) -> Result<Grant, Error> {
+    pub async fn renew_writer(&self, log: Arc<Log>, claim: Claim, wish: Wish) -> Result<Grant, Error> {
+        self.renew(log, claim, Some(wish)).await
+    }
+
+    /// Looks whether a writer still has its fence. What it holds stays as it is.
+    ///
+    /// # Errors
+    /// As [`Appender::renew_writer`].
+    pub async fn check_writer(&self, log: Arc<Log>, claim: Claim) -> Result<Grant, Error> {
+        self.renew(log, claim, None).await
+    }
+
+    async fn renew(&self, log: Arc<Log>, claim: Claim, wish: Option<Wish>) -> Result<Grant, Error> {
         let (reply, pending) = oneshot::channel();
-        self.submit(
-            Job::Renew {
-                log,
-                claim,
-                sessions,
-                reply,
-            },
-            0,
-        )
-        .await?;
+        let job = Job::Renew {
+            log,
+            claim,
+            wish,
+            reply,
+        };
+        self.submit(job, 0).await?;
+        pending.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Lets go of what these writers hold, of those whose leases have ended. Gives whose have.
+    ///
+    /// # Errors
+    /// When the store cannot be used, or the hub stops.
+    pub async fn end_leases(&self, log: Arc<Log>, writers: Vec<WriterId>) -> Result<Vec<Ended>, Error> {
+        let (reply, pending) = oneshot::channel();
+        self.submit(Job::End { log, writers, reply }, 0).await?;
         pending.await.unwrap_or(Err(Error::Stopped))
     }
 

@@ -78,7 +78,7 @@ impl Hub {
     ) -> Result<(Arc<Hub>, Committer), store::Error> {
         let keyring = load_keyring(&*store, clock.now()).await?;
         let clients = Clients::new(store.newest_incarnation().await?);
-        let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone());
+        let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone(), nodes);
         let snapshots = Snapshots::new(encode.clone(), clock.clone(), limits::SNAPSHOTS_BYTES_MAX);
         let hub = Hub {
             store,
@@ -176,6 +176,12 @@ impl Hub {
     #[must_use]
     pub const fn appender(&self) -> &Appender {
         &self.appender
+    }
+
+    /// Whether other nodes open the same logs.
+    #[must_use]
+    pub const fn nodes(&self) -> Nodes {
+        self.nodes
     }
 
     /// How much of each log is kept.

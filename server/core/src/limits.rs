@@ -192,6 +192,17 @@ pub const MAX_AGE_JITTER: f64 = 0.1;
 /// How long a writer holds its lease without a sign of life.
 pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 
+/// How often leases are looked at: one that ended is noticed within a sixth of its length.
+pub const LEASE_TICK: Duration = Duration::from_secs(5);
+
+/// How long the row of a writer that is heard may tell nothing of it, where other nodes look at rows: with a tick at either end two thirds of
+/// a lease, so that one beat that is late is not taken for a death.
+pub const LEASE_BEAT: Duration = Duration::from_secs(10);
+
+/// Most sessions that a writer may name at once, and most that it is released from at once: what one connector of a busy machine holds in
+/// years. It bounds the transaction that does it.
+pub const WRITER_SESSIONS_MAX: usize = 10_000;
+
 /// How far the fences of a log move on when it gets another epoch: beyond all that the lost history can have given out, and small
 /// enough for millions of restores within the 53 bits that JavaScript counts exactly.
 pub const FENCE_LEAP: u64 = 1 << 32;

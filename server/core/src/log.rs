@@ -13,9 +13,11 @@ use crate::event::{Encode, Event};
 use crate::handoff::View;
 use crate::interest::Interests;
 use crate::interest::index::{Due, InterestIndex, Seat, SeatId};
+use crate::lease::Leases;
 use crate::link::Link;
 use crate::meter::{Histogram, Tally};
 use crate::offset::Offset;
+use crate::publishing::Publishing;
 use crate::retention::Retention;
 use crate::store::{LogRow, Store};
 use crate::subscription::frame::{Answer, ClosingReason};
@@ -66,6 +68,9 @@ pub struct Log {
     budget: Arc<Budget>,
     deltas: Mutex<DeltaWindow>,
     index: Mutex<InterestIndex>,
+    /// Its writers' leases. Taken while none of the others is held.
+    leases: Mutex<Leases>,
+    publishing: Arc<Publishing>,
     counters: Counters,
 }
 
@@ -83,6 +88,8 @@ impl Log {
             window: budget.window(row.tail, row.link),
             budget,
             deltas: Mutex::default(),
+            leases: Mutex::default(),
+            publishing: Arc::default(),
             index: Mutex::new(InterestIndex::new(row.tail, row.link)),
             counters: Counters::default(),
             kept: age::Kept::from(row.oldest),
@@ -172,6 +179,18 @@ impl Log {
         if self.kept.trimmed(oldest) {
             lock(&self.window).trim(oldest);
         }
+    }
+
+    /// Its writers' leases. To be held for one look or one change, never over an await.
+    #[must_use]
+    pub fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open streams of its writers.
+    #[must_use]
+    pub const fn publishing(&self) -> &Arc<Publishing> {
+        &self.publishing
     }
 
     /// Takes a fragment and wakes who may receive it.

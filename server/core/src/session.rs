@@ -1,6 +1,7 @@
 //! A session's row, and how events change it.
 //!
-//! Believe this: the row is a fold of the log. It is written in the transaction that stores the event, and nothing else writes it.
+//! Believe this: the row is a fold of the log. It is written in the transaction that stores the event, and nothing else writes it; but
+//! for who holds it, which is no fold of events: see [`crate::hold`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::event::{Family, Routing, SessionRef, SessionStep};
+use crate::hold::Hold;
 use crate::id::SessionId;
 use crate::limits;
 use crate::offset::{Index, Offset, SessionNumber, Time};
@@ -234,6 +236,8 @@ pub struct Session {
     pub closed: Option<Time>,
     /// What of it is no longer kept.
     pub trimmed: Trimmed,
+    /// Who holds it.
+    pub hold: Hold,
 }
 
 impl Session {
@@ -262,6 +266,7 @@ impl Session {
             updated: now,
             closed: None,
             trimmed: Trimmed::default(),
+            hold: Hold::default(),
         }
     }
 
@@ -287,9 +292,14 @@ impl Session {
         let facts = [title, project, vendor].into_iter().flatten();
         let others = other.iter().flat_map(|(name, value)| [name, value]);
         // An id is counted as long as it may be: most are a third of that.
-        let ids = (1 + self.ancestors.len()) * limits::ID_BYTES_MAX;
+        let ids = (1 + self.ancestors.len() + usize::from(self.hold.owner.is_some())) * limits::ID_BYTES_MAX;
         let texts: usize = key.chain(facts).chain(others).map(|text| text.len()).sum();
         size_of::<Session>() + ids + texts
+    }
+
+    /// Whether events changed the row since: then `newer` is to be written.
+    pub(crate) fn is_behind(&self, newer: &Session) -> bool {
+        (self.next_index, self.stands_from) != (newer.next_index, newer.stands_from)
     }
 
     /// The top of its tree; itself when it has no parent.
@@ -326,6 +336,7 @@ impl Session {
             updated: self.updated,
         };
         let mut same = before.clone();
+        same.hold.clone_from(&self.hold);
         (same.next_index, same.last_offset, same.updated) = (self.next_index, self.last_offset, self.updated);
         (same == *self).then_some(progress)
     }

@@ -33,8 +33,10 @@ use bytes::Bytes;
 
 use crate::client::{ClientKey, Incarnation};
 use crate::event::{DedupeKey, Event, Family, ItemKey, ItemStep, Kind, Raw, Routing};
+use crate::hold::Hold;
 use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::{Detail, Interest, Interests, Selector};
+use crate::lease::Sign;
 use crate::link::{Link, LinkKey};
 use crate::offset::{Epoch, Index, LogKey, Offset, SessionNumber, Time};
 use crate::resume_token::ResumeKey;
@@ -225,10 +227,12 @@ pub struct Changes {
     /// New events, in offset order.
     pub events: Vec<EventRow>,
     /// New sessions, and those of which more changed than [`Progress`] tells. What of them is trimmed stays as it is stored: only
-    /// [`Transaction::trim`] moves it.
+    /// [`Transaction::trim`] moves it; and who holds them: only `holds` says so.
     pub sessions: Vec<Session>,
     /// Sessions that only got further.
     pub progress: Vec<Progress>,
+    /// Who holds sessions from now on, each named once.
+    pub holds: Vec<(SessionNumber, Hold)>,
     /// New and changed writers.
     pub writers: Vec<WriterRow>,
     /// Where sessions stood that were moved, oldest first.
@@ -344,6 +348,12 @@ pub trait Transaction: Send {
 
     /// The writers of these ids, in any order; unknown ones are left out.
     async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error>;
+
+    /// What the rows of these writers tell of their lives, in any order; unknown ones are left out.
+    async fn signs(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<Sign>, Error>;
+
+    /// The sessions that these writers hold, at most `most` of them, in any order.
+    async fn held(&mut self, log: LogKey, writers: &[WriterId], most: usize) -> Result<Vec<Session>, Error>;
 
     /// Which of these dedupe keys were stored before, and where.
     async fn deduplicated(
@@ -484,6 +494,12 @@ pub trait Store: Evidence + Debug + 'static {
 
     /// All that interests see, at one moment.
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error>;
+
+    /// The writers that hold a session, in any order, with what their rows tell of their lives.
+    async fn holders(&self, log: LogKey) -> Result<Vec<Sign>, Error>;
+
+    /// Counts the beats of these writers on, of those that still have this fence. It waits for no log's row.
+    async fn beat(&self, log: LogKey, writers: &[(WriterId, u64)]) -> Result<(), Error>;
 
     /// Takes the next number for a stream of each of these clients, in their order, each above every number that was ever given. Of a
     /// principal the newest [`limits::CLIENTS_PER_PRINCIPAL_MAX`] clients are kept.

@@ -2,6 +2,7 @@
 //!
 //! Believe this: every wait of a test goes through [`within`], so a hang is a failure and not a timeout of the whole run.
 
+pub(crate) mod explorer;
 pub(crate) mod kept;
 pub(crate) mod rig;
 pub(crate) mod telling;

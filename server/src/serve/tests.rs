@@ -1,6 +1,7 @@
 mod connections;
 mod corked;
 mod messages;
+mod leases;
 mod retention;
 
 use std::future::Future;

@@ -128,6 +128,12 @@ pub(super) mod session {
         pub trimmed_offset: i64,
         /// The same per family, as a JSON array of pairs of numbers.
         pub trimmed_families: String,
+        /// The writer that holds it.
+        #[serde(skip)]
+        pub owner: Option<String>,
+        /// The fence under which it is held, or was last; 0 while nobody ever held it.
+        #[serde(skip)]
+        pub owner_fence: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -258,6 +264,8 @@ pub(super) mod writer {
         /// Null while a writer is only named by events.
         pub fence: Option<i64>,
         pub last_seq: Option<i64>,
+        /// Counted on by the node that hears it, where there are several.
+        pub beat: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -8,6 +8,7 @@ mod m0003_moves;
 mod m0004_retention;
 mod m0005_clients;
 mod m0006_base_link;
+mod m0007_holds;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryOrder};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations};
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_retention::Migration),
             Box::new(m0005_clients::Migration),
             Box::new(m0006_base_link::Migration),
+            Box::new(m0007_holds::Migration),
         ]
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bellboard_core::event::Family;
+use bellboard_core::hold::Hold;
 use bellboard_core::id::SessionId;
 use bellboard_core::link::Digest;
 use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber, Time};
@@ -14,6 +15,7 @@ use sea_orm::Value;
 
 use super::entity::session;
 use super::error;
+use super::writers::writer_id;
 
 pub(super) const LIVE: i16 = 1;
 pub(super) const CLOSED: i16 = 2;
@@ -67,6 +69,7 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
         updated,
         closed,
         trimmed,
+        hold: Hold { owner, fence },
     } = session;
     let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
     let part = |part: fn(&SessionKey) -> &Arc<str>| key.as_ref().map(|key| part(key).to_string());
@@ -102,6 +105,8 @@ pub(super) fn model(log: LogKey, session: Session) -> Result<session::Model, Err
         trimmed_index: trimmed.until.0.cast_signed(),
         trimmed_offset: trimmed.offset().0.cast_signed(),
         trimmed_families: families(&trimmed)?,
+        owner: owner.map(|owner| owner.to_string()),
+        owner_fence: fence.cast_signed(),
     })
 }
 
@@ -127,7 +132,8 @@ pub(super) fn of_base(text: &str) -> Result<Session, Error> {
     session(parse(text)?)
 }
 
-/// The values of the statement that writes it, in its order. What of it is trimmed is not among them: only a trim writes that.
+/// The values of the statement that writes it, in its order. What of it is trimmed is not among them, nor who holds it:
+/// these are written by statements of their own.
 pub(super) fn push(values: &mut Vec<Value>, model: session::Model) {
     values.extend::<[Value; 23]>([
         model.number.into(),
@@ -185,6 +191,8 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
         trimmed_index,
         trimmed_offset: _,
         trimmed_families,
+        owner,
+        owner_fence,
     } = model;
     let key = match (key_vendor, key_installation, key_project, key_native) {
         (Some(vendor), Some(installation), Some(project), Some(native_id)) => Some(SessionKey {
@@ -229,6 +237,10 @@ pub(super) fn session(model: session::Model) -> Result<Session, Error> {
         trimmed: Trimmed {
             until: Index(trimmed_index.cast_unsigned()),
             families: trimmed_of(&trimmed_families)?,
+        },
+        hold: Hold {
+            owner: owner.as_deref().map(writer_id).transpose()?,
+            fence: owner_fence.cast_unsigned(),
         },
     })
 }

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bellboard_core::event::Routing;
-use bellboard_core::id::SessionId;
-use bellboard_core::offset::{LogKey, Offset};
+use bellboard_core::hold::Hold;
+use bellboard_core::id::{SessionId, WriterId};
+use bellboard_core::offset::{LogKey, Offset, SessionNumber};
 use bellboard_core::session::{Session, SessionKey};
 use bellboard_core::store::{Error, Progress, SessionFilter, SessionOrder};
 use sea_orm::sea_query::{Cond, Condition, Expr, ExprTrait, Order, Query};
@@ -46,6 +47,49 @@ const WRITE_ANCESTORS: Rows = Rows {
     columns: 4,
     after: "ON CONFLICT (log,ancestor,session) DO NOTHING",
 };
+
+/// Which of these sessions are held by whom from now on. An empty name, which no writer has, stands for nobody: a null among
+/// values has no type.
+const WRITE_HOLDS: Rows = Rows {
+    before: "UPDATE sessions SET owner=NULLIF(w.column2,''),owner_fence=w.column3 FROM (VALUES",
+    columns: 3,
+    after: ") AS w WHERE sessions.number=w.column1",
+};
+
+/// Writes who holds sessions.
+pub(super) async fn write_holds(
+    connection: &impl ConnectionTrait,
+    holds: Vec<(SessionNumber, Hold)>,
+) -> Result<(), Error> {
+    let values = holds
+        .into_iter()
+        .flat_map(|(number, Hold { owner, fence })| -> [Value; 3] {
+            let owner = owner.as_ref().map_or("", WriterId::as_str);
+            [number.0.cast_signed().into(), owner.into(), fence.cast_signed().into()]
+        });
+    WRITE_HOLDS.execute(connection, values.collect()).await?;
+    Ok(())
+}
+
+/// The sessions that these writers hold.
+pub(super) async fn held(
+    connection: &impl ConnectionTrait,
+    log: LogKey,
+    writers: &[WriterId],
+    most: usize,
+) -> Result<Vec<Session>, Error> {
+    let ids: Vec<&str> = writers.iter().map(WriterId::as_str).collect();
+    let mut found = Vec::new();
+    for list in lists(&ids) {
+        let room = most.saturating_sub(found.len()) as u64;
+        let held = session::Entity::find()
+            .filter(session::Column::Log.eq(i64::from(log.0)))
+            .filter(session::Column::Owner.is_in(list))
+            .limit(room);
+        found.extend(held.all(connection).await.map_err(error::of)?);
+    }
+    found.into_iter().map(of_row).collect()
+}
 
 /// Writes new and changed sessions.
 pub(super) async fn write(connection: &impl ConnectionTrait, log: LogKey, sessions: Vec<Session>) -> Result<(), Error> {

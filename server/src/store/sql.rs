@@ -8,8 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bellboard_core::client::{ClientKey, Incarnation};
 use bellboard_core::event::{Encode, Raw, Routing};
-use bellboard_core::id::{SessionId, TenantId};
+use bellboard_core::id::{SessionId, TenantId, WriterId};
 use bellboard_core::interest::Interests;
+use bellboard_core::lease::Sign;
 use bellboard_core::link::{Link, LinkKey};
 use bellboard_core::offset::{Epoch, LogKey, Offset, SessionNumber, Time};
 use bellboard_core::resume_token::{KeyId, ResumeKey};
@@ -32,7 +33,7 @@ use super::transaction::Transaction;
 use super::writers::Numbers;
 use super::{
     api_keys::ApiKeys, clients, count, error, event_rows, inspect, logs, missing, read, resume_keys, sessions,
-    snapshot, stood,
+    snapshot, stood, writers,
 };
 
 /// All logs of all tenants, in one database. Dropped, it stops its own task and lets go of the database once running statements have
@@ -336,6 +337,14 @@ impl Store for Sql {
         // Nothing was written: the end of the transaction only gives the connection back, and dropping it does the same.
         moment.commit().await.map_err(error::of)?;
         Ok(snapshot)
+    }
+
+    async fn holders(&self, log: LogKey) -> Result<Vec<Sign>, Error> {
+        writers::holders(&self.readers, log).await
+    }
+
+    async fn beat(&self, log: LogKey, writers: &[(WriterId, u64)]) -> Result<(), Error> {
+        writers::beat(&self.writer, log, writers).await
     }
 
     async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bellboard_core::event::DedupeKey;
 use bellboard_core::id::{SessionId, WriterId};
+use bellboard_core::lease::Sign;
 use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber};
 use bellboard_core::session::{Session, SessionKey};
 use bellboard_core::store::{self, Changes, Error, LogRow, Stored, StoredEvent, Trim, WriterRow};
@@ -79,6 +80,16 @@ impl store::Transaction for Transaction {
 
     async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error> {
         let found = writers::find(self.step()?, log, ids).await;
+        self.done(found)
+    }
+
+    async fn signs(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<Sign>, Error> {
+        let found = writers::signs(self.step()?, log, ids).await;
+        self.done(found)
+    }
+
+    async fn held(&mut self, log: LogKey, writers: &[WriterId], most: usize) -> Result<Vec<Session>, Error> {
+        let found = sessions::held(self.step()?, log, writers, most).await;
         self.done(found)
     }
 

@@ -47,6 +47,7 @@ pub(super) async fn write(
         events,
         sessions,
         progress,
+        holds,
         writers,
         stood,
     } = changes;
@@ -56,6 +57,7 @@ pub(super) async fn write(
     check_sessions(connection, &events, &here).await?;
     sessions::write(connection, log.key, sessions).await?;
     sessions::write_progress(connection, progress).await?;
+    sessions::write_holds(connection, holds).await?;
     stood::write(connection, log.key, stood).await?;
     let numbers = writers::write(connection, log.key, &events, writers, numbers, learned).await?;
     write_events(connection, log.key, &numbers, events).await

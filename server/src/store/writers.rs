@@ -7,11 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use bellboard_core::id::WriterId;
+use bellboard_core::lease::Sign;
 use bellboard_core::offset::LogKey;
 use bellboard_core::store::{Error, EventRow, WriterRow};
+use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Value};
 
-use super::entity::writer;
+use super::entity::{session, writer};
 use super::error;
 use super::rows::{Rows, lists};
 
@@ -25,6 +27,13 @@ const NAME_WRITERS: Rows = Rows {
     before: "INSERT INTO writers (log,id) VALUES",
     columns: 2,
     after: "ON CONFLICT (log,id) DO NOTHING",
+};
+
+/// Only those that still have their fence. It takes no log's row: a node that only hears a writer does not wait for those that append.
+const BEAT: Rows = Rows {
+    before: "UPDATE writers SET beat=beat+1 FROM (VALUES",
+    columns: 3,
+    after: ") AS w WHERE writers.log=w.column1 AND writers.id=w.column2 AND writers.fence=w.column3",
 };
 
 /// Most numbers that are remembered. Past it all are forgotten: they are read again where they are needed.
@@ -79,6 +88,62 @@ async fn by_ids(connection: &impl ConnectionTrait, log: LogKey, ids: Vec<&str>) 
         .map_err(error::of)
 }
 
+/// What the rows of these writers tell of their lives.
+pub(super) async fn signs(
+    connection: &impl ConnectionTrait,
+    log: LogKey,
+    ids: &[WriterId],
+) -> Result<Vec<Sign>, Error> {
+    let ids: Vec<&str> = ids.iter().map(WriterId::as_str).collect();
+    let mut found = Vec::with_capacity(ids.len());
+    for list in lists(&ids) {
+        found.extend(by_ids(connection, log, list).await?);
+    }
+    found.into_iter().filter_map(sign).collect()
+}
+
+/// The writers that hold a session.
+pub(super) async fn holders(connection: &impl ConnectionTrait, log: LogKey) -> Result<Vec<Sign>, Error> {
+    let owners = Query::select()
+        .distinct()
+        .column(session::Column::Owner)
+        .from(session::Entity)
+        .and_where(session::Column::Log.eq(i64::from(log.0)))
+        .and_where(session::Column::Owner.is_not_null())
+        .take();
+    let found = writer::Entity::find()
+        .filter(writer::Column::Log.eq(i64::from(log.0)))
+        .filter(writer::Column::Id.in_subquery(owners))
+        .all(connection)
+        .await
+        .map_err(error::of)?;
+    found.into_iter().filter_map(sign).collect()
+}
+
+fn sign(model: writer::Model) -> Option<Result<Sign, Error>> {
+    let beat = model.beat.cast_unsigned();
+    let row = writer_row(model)?;
+    Some(row.map(|WriterRow { id, fence, last_seq }| Sign {
+        writer: id,
+        fence,
+        last_seq,
+        beat,
+    }))
+}
+
+/// Counts the beats of these writers on.
+pub(super) async fn beat(
+    connection: &impl ConnectionTrait,
+    log: LogKey,
+    writers: &[(WriterId, u64)],
+) -> Result<(), Error> {
+    let values = writers.iter().flat_map(|(id, fence)| -> [Value; 3] {
+        [i64::from(log.0).into(), id.as_str().into(), fence.cast_signed().into()]
+    });
+    BEAT.execute(connection, values.collect()).await?;
+    Ok(())
+}
+
 /// None for a writer that is only named by events.
 fn writer_row(model: writer::Model) -> Option<Result<WriterRow, Error>> {
     let writer::Model {
@@ -87,12 +152,13 @@ fn writer_row(model: writer::Model) -> Option<Result<WriterRow, Error>> {
         id,
         fence,
         last_seq,
+        beat: _,
     } = model;
     let (fence, last_seq) = (fence?.cast_unsigned(), last_seq?.cast_unsigned());
     Some(writer_id(&id).map(|id| WriterRow { id, fence, last_seq }))
 }
 
-fn writer_id(text: &str) -> Result<WriterId, Error> {
+pub(super) fn writer_id(text: &str) -> Result<WriterId, Error> {
     WriterId::parse(text).map_err(|error| error::corrupt(format!("a writer's id {error}")))
 }
 

@@ -11,6 +11,7 @@ use std::task::Poll;
 use bellboard_core::appender::{self, Append, Claim, DeltaDraft, Outcome, Pending};
 use bellboard_core::clock::{Clock, Sleep};
 use bellboard_core::limits;
+use bellboard_core::publishing::{Outrun, Place};
 use bellboard_core::subscription::Closing;
 use bellboard_core::subscription::frame::ClosingReason;
 use bellboard_core::subscription::standing::{Credential, Standing};
@@ -33,6 +34,8 @@ pub(super) struct Publish {
     allowed: Authorized,
     inbound: Streaming<hub::PublishEventsRequest>,
     claim: Option<Claim>,
+    /// Its place among the streams of its log's writers, once it is open.
+    place: Option<Place>,
     awaited: VecDeque<Awaited>,
     unacknowledged: (usize, usize),
     heartbeat: Option<Sleep>,
@@ -65,6 +68,7 @@ enum Happened {
     Answered(Result<Vec<Outcome>, appender::Error>),
     Quiet,
     Ending,
+    Outrun(Outrun),
 }
 
 impl Publish {
@@ -80,6 +84,7 @@ impl Publish {
             allowed,
             inbound,
             claim: None,
+            place: None,
             awaited: VecDeque::new(),
             unacknowledged: (0, 0),
             heartbeat: None,
@@ -126,6 +131,10 @@ impl Publish {
                     self.phase = Phase::Ended;
                     return self.ending();
                 }
+                Happened::Outrun(why) => {
+                    self.phase = Phase::Ended;
+                    return Some(self.outrun(why));
+                }
             }
         }
     }
@@ -137,7 +146,13 @@ impl Publish {
             && self.unacknowledged.1 < limits::UNACKNOWLEDGED_BYTES_MAX;
         let clock: &dyn Clock = self.state.hub.clock();
         let heartbeat = self.heartbeat.get_or_insert_with(|| clock.sleep(self.state.heartbeat));
-        let awaited = &mut self.awaited;
+        let (awaited, place) = (&mut self.awaited, &mut self.place);
+        let outrun = async {
+            match place {
+                Some(place) => place.outrun().await,
+                None => std::future::pending().await,
+            }
+        };
         let answered = poll_fn(|context| match awaited.front_mut() {
             Some(front) => front.pending.poll_unpin(context),
             None => Poll::Pending,
@@ -147,6 +162,7 @@ impl Publish {
             answer = answered => Happened::Answered(answer.unwrap_or(Err(appender::Error::Stopped))),
             () = revoked(&mut self.credential) => Happened::Ending,
             () = ended(&mut self.draining) => Happened::Ending,
+            why = outrun => Happened::Outrun(why),
             frame = self.inbound.message(), if room => Happened::Frame(frame),
             () = heartbeat => {
                 self.heartbeat = None;
@@ -164,7 +180,7 @@ impl Publish {
                 self.phase = Phase::Ended;
                 return self.ending();
             }
-            Happened::Quiet | Happened::Answered(_) => None,
+            Happened::Quiet | Happened::Answered(_) | Happened::Outrun(_) => None,
         };
         self.phase = Phase::Open;
         Some(match first {
@@ -179,13 +195,10 @@ impl Publish {
         let v1::PublishOpen { writer_id, fence } = open;
         let claim = named_claim("open.writer_id", &writer_id, fence)?;
         let log = self.allowed.log.clone();
-        let grant = self
-            .state
-            .hub
-            .appender()
-            .renew_writer(log, claim.clone(), Vec::new())
-            .await;
+        let appender = self.state.hub.appender();
+        let grant = appender.check_writer(log.clone(), claim.clone()).await;
         let grant = grant.map_err(|error| appended(&error))?;
+        self.place = Some(log.publishing().enter(&claim));
         self.claim = Some(claim);
         Ok(Answer::Opened(v1::PublishOpened {
             writer_id,
@@ -198,6 +211,10 @@ impl Publish {
     }
 
     async fn take(&mut self, request: hub::PublishEventsRequest) -> Result<(), Status> {
+        if let Some(Claim { writer, fence }) = &self.claim {
+            let now = self.state.hub.clock().elapsed();
+            self.allowed.log.leases().hear(writer, *fence, now);
+        }
         let batch = match request.frame {
             Some(Frame::Batch(batch)) => batch,
             Some(Frame::Keepalive(_)) => return Ok(()),
@@ -298,6 +315,17 @@ impl Publish {
             // The receiver is right here.
             let _ = reply.send(Err(error));
             front.pending = pending;
+        }
+    }
+
+    /// The stream is not its writer's any more.
+    fn outrun(&self, why: Outrun) -> Result<Answer, Status> {
+        match why {
+            Outrun::Replaced => Ok(Answer::Closing(closing(ClosingReason::Replaced, None))),
+            Outrun::Fenced(current) => Err(appended(&appender::Error::Fenced {
+                given: self.claim.as_ref().map_or(0, |claim| claim.fence),
+                current,
+            })),
         }
     }
 

@@ -94,6 +94,11 @@ fn result(((seq, event_id), outcome): (Name, Outcome)) -> v1::AppendResult {
                 reason: status::refused(rejection.refusal).into(),
                 message: rejection.message,
                 field: rejection.field,
+                metadata: rejection
+                    .metadata
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
             };
             (event_id, String::new(), Sent::Rejected(rejected))
         }

@@ -43,7 +43,7 @@ pub fn parse_key(field: &str, key: &v1::SessionKey) -> Result<SessionKey, Fault>
     SessionKey::parse(vendor, installation, project, native_id).map_err(|error| Fault::key(field, &error))
 }
 
-/// A session's row as the contract has it. What the board will compute (state beyond lifecycle, totals, owner) is left unset.
+/// A session's row as the contract has it. What the board will compute (state beyond lifecycle, totals) is left unset.
 #[must_use]
 pub fn row(session: &Session) -> v1::Session {
     let facts = &session.facts;
@@ -73,6 +73,10 @@ pub fn row(session: &Session) -> v1::Session {
         update_time: Some(timestamp(session.updated)),
         close_time: session.closed.map(timestamp),
         merged_into_session_id: String::new(),
-        owner: None,
+        owner: session.hold.owner.as_ref().map(|owner| v1::SessionOwner {
+            writer_id: owner.to_string(),
+            fence: session.hold.fence,
+            lease_expire_time: None,
+        }),
     }
 }

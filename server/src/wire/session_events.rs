@@ -77,9 +77,11 @@ impl SessionEventsService for Service {
         let allowed = self.state.authorize(&request, Scope::Read).await?;
         let name = parse_ref("session", request.into_inner().session.as_ref())?;
         let session = sessions::find(&allowed.log, &name).await?;
-        Ok(Response::new(v1::GetSessionResponse {
-            session: Some(row(&session)),
-        }))
+        let mut session = row(&session);
+        if let Some(owner) = &mut session.owner {
+            owner.lease_expire_time = writers::lease_expires(&allowed.log, self.state.hub.clock(), &owner.writer_id);
+        }
+        Ok(Response::new(v1::GetSessionResponse { session: Some(session) }))
     }
 
     async fn list_sessions(
@@ -185,13 +187,14 @@ impl SessionEventsService for Service {
         let v1::OpenWriterRequest {
             writer_id,
             sessions,
-            take_over: _,
+            take_over,
         } = request.into_inner();
         let writer = writers::parse_id("writer_id", &writer_id)?;
-        let sessions = writers::parse_sessions(&sessions)?;
-        let appender = self.state.hub.appender();
-        let grant = appender.open_writer(allowed.log, writer, sessions).await;
+        let wish = writers::parse_wish(&sessions, take_over)?;
+        let (log, appender) = (allowed.log, self.state.hub.appender());
+        let grant = appender.open_writer(log.clone(), writer.clone(), wish).await;
         let grant = grant.map_err(|error| appended(&error))?;
+        log.publishing().fenced(&writer, grant.fence);
         Ok(Response::new(writers::opened(&grant)))
     }
 
@@ -204,12 +207,12 @@ impl SessionEventsService for Service {
             writer_id,
             fence,
             sessions,
-            take_over: _,
+            take_over,
         } = request.into_inner();
         let claim = writers::named_claim("writer_id", &writer_id, fence)?;
-        let sessions = writers::parse_sessions(&sessions)?;
+        let wish = writers::parse_wish(&sessions, take_over)?;
         let appender = self.state.hub.appender();
-        let grant = appender.renew_writer(allowed.log, claim, sessions).await;
+        let grant = appender.renew_writer(allowed.log, claim, wish).await;
         let grant = grant.map_err(|error| appended(&error))?;
         Ok(Response::new(writers::renewed(&grant)))
     }

@@ -73,6 +73,7 @@ pub fn no_session(name: &SessionRef) -> Status {
 pub fn rejected(rejection: Rejection) -> Status {
     let code = match rejection.refusal {
         Refusal::SessionConflict => Code::AlreadyExists,
+        Refusal::SessionOwned | Refusal::Fenced => Code::FailedPrecondition,
         Refusal::Internal => Code::Internal,
         Refusal::InvalidField
         | Refusal::PayloadUnknown
@@ -316,6 +317,8 @@ pub const fn refused(refusal: Refusal) -> ErrorReason {
         Refusal::TooLarge => ErrorReason::EventTooLarge,
         Refusal::SeqGap => ErrorReason::SeqGap,
         Refusal::SessionConflict => ErrorReason::SessionAlreadyExists,
+        Refusal::SessionOwned => ErrorReason::SessionOwned,
+        Refusal::Fenced => ErrorReason::Fenced,
         Refusal::Internal => ErrorReason::Internal,
     }
 }

@@ -1,16 +1,16 @@
 //! Writers between the wire and the core: who appends, and what a writer is given.
 
-use bellboard_core::appender::{Claim, Grant};
-use bellboard_core::event::SessionRef;
-use bellboard_core::id::{SessionId, WriterId};
+use bellboard_core::appender::{Claim, Claimed, Grant, Wish};
+use bellboard_core::clock::Clock;
+use bellboard_core::hold::{Barred, Take};
+use bellboard_core::id::WriterId;
 use bellboard_core::limits;
+use bellboard_core::log::Log;
 use bellboard_proto::v1;
 
+use crate::wire::encode::timestamp;
 use crate::wire::fault::Fault;
 use crate::wire::session::parse_ref;
-
-/// Most sessions that a writer may name at once, as the contract says.
-const WRITER_SESSIONS_MAX: usize = 10_000;
 
 /// Reads who appends; none without a writer.
 ///
@@ -52,19 +52,28 @@ pub fn parse_id(field: &str, id: &str) -> Result<WriterId, Fault> {
     WriterId::parse(id).map_err(|error| Fault::id(field, &error))
 }
 
-/// Reads the sessions that a writer wants.
+/// Reads all that a writer holds. Whether a run is active and which life is held matter to the fold of a session's state, which is not
+/// built yet.
 ///
 /// # Errors
-/// When they are too many; names the one at fault.
-pub fn parse_sessions(sessions: &[v1::WriterSession]) -> Result<Vec<SessionRef>, Fault> {
-    if sessions.len() > WRITER_SESSIONS_MAX {
-        return Err(Fault::entries("sessions", sessions.len(), 0, WRITER_SESSIONS_MAX));
+/// When the sessions are too many; names the one at fault.
+pub fn parse_wish(sessions: &[v1::WriterSession], take_over: bool) -> Result<Wish, Fault> {
+    if sessions.len() > limits::WRITER_SESSIONS_MAX {
+        return Err(Fault::entries(
+            "sessions",
+            sessions.len(),
+            0,
+            limits::WRITER_SESSIONS_MAX,
+        ));
     }
     let parsed = sessions
         .iter()
         .enumerate()
         .map(|(at, each)| parse_ref(&format!("sessions[{at}].session"), each.session.as_ref()));
-    parsed.collect()
+    Ok(Wish {
+        sessions: parsed.collect::<Result<_, _>>()?,
+        take: if take_over { Take::Over } else { Take::Free },
+    })
 }
 
 /// What a writer that opens is given.
@@ -79,7 +88,7 @@ pub fn opened(grant: &Grant) -> v1::OpenWriterResponse {
         fence: *fence,
         last_seq: *last_seq,
         lease_duration: lease(),
-        results: sessions.iter().map(held).collect(),
+        results: sessions.iter().map(claimed).collect(),
     }
 }
 
@@ -94,7 +103,7 @@ pub fn renewed(grant: &Grant) -> v1::RenewWriterResponse {
     v1::RenewWriterResponse {
         last_seq: *last_seq,
         lease_duration: lease(),
-        results: sessions.iter().map(held).collect(),
+        results: sessions.iter().map(claimed).collect(),
     }
 }
 
@@ -104,11 +113,26 @@ pub fn lease() -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(limits::LEASE_DURATION).ok()
 }
 
-fn held(session: &SessionId) -> v1::WriterSessionResult {
+/// When a writer's lease ends unless it is renewed; none where this node does not know.
+#[must_use]
+pub fn lease_expires(log: &Log, clock: &dyn Clock, writer_id: &str) -> Option<prost_types::Timestamp> {
+    let writer = WriterId::parse(writer_id).ok()?;
+    let left = log.leases().left(&writer, clock.elapsed())?;
+    Some(timestamp(clock.now().plus(left)))
+}
+
+fn claimed(claimed: &Claimed) -> v1::WriterSessionResult {
+    use v1::{ErrorReason, WriterSessionStatus as Status};
+    let Claimed { session, barred } = claimed;
+    let (status, owner, reason) = match barred {
+        None => (Status::Held, String::new(), ErrorReason::Unspecified),
+        Some(Barred::Owned(owner)) => (Status::OwnedElsewhere, owner.to_string(), ErrorReason::SessionOwned),
+        Some(Barred::Fenced(_)) => (Status::Refused, String::new(), ErrorReason::Fenced),
+    };
     v1::WriterSessionResult {
         session_id: session.to_string(),
-        status: v1::WriterSessionStatus::Held.into(),
-        owner_writer_id: String::new(),
-        reason: v1::ErrorReason::Unspecified.into(),
+        status: status.into(),
+        owner_writer_id: owner,
+        reason: reason.into(),
     }
 }

@@ -1125,8 +1125,8 @@ pub mod command_service_server {
 /// Appends events.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendEventsRequest {
-    /// The writer. Empty: without a writer, so that no fence is needed, a session held by a lease is refused (SESSION_OWNED;
-    /// leases are not built yet), and a client's `event_id` makes a retry a duplicate.
+    /// The writer. Empty: without a writer, so that no fence is needed, an append to a session that a living writer holds is
+    /// rejected (SESSION_OWNED), and a client's `event_id` makes a retry a duplicate.
     #[prost(string, tag = "1")]
     pub writer_id: ::prost::alloc::string::String,
     /// The fence that `OpenWriter` gave. Required with a writer, 0 without.
@@ -1186,16 +1186,16 @@ pub struct ListEventsResponse {
 /// An event to append.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventAppend {
-    /// Its session; opened when it does not exist. Required for all payloads but the tenant-level ones, and for these too
-    /// until they are built.
+    /// Its session; opened when it does not exist. A writer's append claims it when no living writer holds it. Required for
+    /// all payloads but the tenant-level ones, and for these too until they are built.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<crate::v1::SessionRef>,
     /// The event. Required. The hub's fields in it are ignored.
     #[prost(bytes = "bytes", tag = "2")]
     pub event: ::prost::bytes::Bytes,
     /// Its number among all that its writer ever appended, from 1, without holes, over all fences. 0 without a writer.
-    /// Consumed when the event is stored and when it is rejected, whatever for, but by SEQ_GAP and FENCED: these leave the
-    /// next seq as it is.
+    /// Consumed when the event is stored and when it is rejected, whatever for, also for SESSION_OWNED; but not by SEQ_GAP
+    /// and FENCED: these leave the next seq as it is.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
     /// Unique within the session, made from the vendor's identity of the event, so that a sweep after a restart or a second
@@ -1368,10 +1368,11 @@ pub mod session_events_service_server {
             tonic::Response<super::ListEventsResponse>,
             tonic::Status,
         >;
-        /// Opens a writer and claims its sessions under a new fence, which ends the earlier fence of the same writer. A session
-        /// that the writer owned and does not list ends its run as unknown; a deleted one is answered as deleted. Not
-        /// idempotent: each call takes a new fence. Until leases are built every session is answered as held, none is ever lost,
-        /// and `take_over` changes nothing. Errors: INVALID_FIELD.
+        /// Opens a writer and claims its sessions under a new fence, which ends the earlier fence of the same writer and the
+        /// stream that it has under it. A session that another writer holds is answered as owned elsewhere while that writer's
+        /// lease lives, unless `take_over` is set; the call succeeds all the same. A session that the writer holds and does not
+        /// list is released, and its run ends as unknown; a deleted one is answered as deleted. Not idempotent: each call takes a
+        /// new fence. Errors: INVALID_FIELD, STORAGE_FULL, STORAGE_UNAVAILABLE.
         async fn open_writer(
             &self,
             request: tonic::Request<crate::v1::OpenWriterRequest>,
@@ -1380,7 +1381,8 @@ pub mod session_events_service_server {
             tonic::Status,
         >;
         /// Renews a writer's leases, and claims and releases sessions as its list says, as `OpenWriter` does, under the same
-        /// fence. May be repeated. Errors: FENCED, WRITER_UNKNOWN.
+        /// fence. A session that was held under a newer fence since is answered as refused with FENCED: open the writer again to
+        /// claim it. May be repeated. Errors: FENCED, WRITER_UNKNOWN, INVALID_FIELD, STORAGE_FULL, STORAGE_UNAVAILABLE.
         async fn renew_writer(
             &self,
             request: tonic::Request<crate::v1::RenewWriterRequest>,

@@ -3,7 +3,7 @@
 //! Believe this: it answers nothing that it has not committed, and after a commit of unknown outcome it looks before it does or
 //! says anything more. One bad append never fails its neighbours: a commit that breaks a constraint is repeated one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
 use crate::appender::counters::{Counters, Size};
-use crate::appender::decide::{Decision, Rows};
+use crate::appender::decide::{Decision, Known, Rows};
 use crate::appender::kept;
-use crate::appender::wanted::Wanted;
-use crate::appender::{Appender, Claim, DeltaDraft, Error, Grant, Job, Outcome, Queued, Refusal, Rejection};
+use crate::appender::task::{Done, Task, answers, came, decide, hear, job_log, living, logs, tasks, wanted, weight};
+use crate::appender::{Appender, Claim, Error, Job, Queued, Refusal, Rejection};
 use crate::clock::Clock;
-use crate::event::{Encode, Event, SessionRef};
+use crate::event::{Encode, Event};
 use crate::limits;
 use crate::log::Log;
 use crate::offset::LogKey;
-use crate::store::{self, LogRow, Store};
-use crate::window::deltas::Delta;
+use crate::session::Session;
+use crate::store::{self, LogRow, Store, WriterRow};
+use crate::subscription::registry::Nodes;
 
 /// How long a commit of unknown outcome is looked after before its callers are told that nobody knows.
 const UNKNOWN_LOOKS: u32 = 8;
@@ -35,31 +36,16 @@ pub struct Committer {
     pub(super) clock: Arc<dyn Clock>,
     jobs: mpsc::Receiver<Queued>,
     /// Folded rows of each log, true for the tail that is kept with them and for no other.
-    cache: HashMap<LogKey, Cached>,
+    pub(super) cache: HashMap<LogKey, Cached>,
+    pub(super) nodes: Nodes,
     /// Shared with every [`Appender`].
     counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
-struct Cached {
-    row: LogRow,
-    rows: Rows,
-}
-
-/// Where one append of a batch stands among the jobs.
-#[derive(Clone, Copy, Debug)]
-enum Task {
-    /// The append of this number of the job.
-    Append { job: usize, append: usize },
-    /// The whole job: opening or renewing a writer.
-    Writer { job: usize },
-}
-
-/// What became of one task.
-#[derive(Debug)]
-pub(super) enum Done {
-    Append(Result<Outcome, Error>),
-    Writer(Result<Grant, Error>),
+pub(super) struct Cached {
+    pub(super) row: LogRow,
+    pub(super) rows: Rows,
 }
 
 /// What one commit did to one log.
@@ -68,12 +54,21 @@ struct Committed {
     row: LogRow,
     events: Vec<Event>,
     changed: Rows,
+    /// The writers that hold sessions because of it, or came to this node and may.
+    holders: Vec<WriterRow>,
+    /// The writers that renewed, or opened a stream.
+    came: Vec<Claim>,
 }
 
 impl Committer {
     /// A committer that is yet to run, and the way to it.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, encode: Arc<dyn Encode>, clock: Arc<dyn Clock>) -> (Appender, Committer) {
+    pub fn new(
+        store: Arc<dyn Store>,
+        encode: Arc<dyn Encode>,
+        clock: Arc<dyn Clock>,
+        nodes: Nodes,
+    ) -> (Appender, Committer) {
         let (appender, jobs) = Appender::channel();
         let counters = appender.counters.clone();
         (
@@ -84,6 +79,7 @@ impl Committer {
                 clock,
                 jobs,
                 cache: HashMap::new(),
+                nodes,
                 counters,
             },
         )
@@ -119,17 +115,18 @@ impl Committer {
                         done.extend(self.commit_alone(&mut jobs, *task).await);
                     }
                 }
-                result => done.extend(answers(result, &tasks)),
+                result => done.extend(answers(result, &jobs, &tasks)),
             }
         }
         self.counters.became(&done);
         let mut done = done.into_iter();
+        let mut looked = HashSet::new();
         for job in jobs {
             match job {
                 Job::Append { appends, reply, .. } => {
                     let outcomes = done.by_ref().take(appends.len()).map(|done| match done {
                         Done::Append(outcome) => outcome,
-                        Done::Writer(_) => Err(Error::Unavailable),
+                        Done::Writer(_) | Done::Ended(_) => Err(Error::Unavailable),
                     });
                     // The caller may have gone away; what it appended is stored all the same.
                     let _ = reply.send(outcomes.collect());
@@ -139,7 +136,17 @@ impl Committer {
                         let _ = reply.send(grant);
                     }
                 }
-                Job::Deltas { log, claim, deltas } => self.pass_on(&log, claim.as_ref(), deltas),
+                Job::End { reply, .. } => {
+                    if let Some(Done::Ended(ended)) = done.next() {
+                        let _ = reply.send(ended);
+                    }
+                }
+                Job::Deltas { log, claim, deltas } => {
+                    if looked.insert(log.row().key) {
+                        self.look_for_deltas(&log, claim.as_ref(), &deltas).await;
+                    }
+                    self.pass_on(&log, claim.as_ref(), deltas);
+                }
                 Job::Compare { log } => self.compare(&log).await,
                 Job::Trim { log, retention, reply } => {
                     // Whoever asked may have gone away; what was trimmed is gone all the same.
@@ -166,7 +173,7 @@ impl Committer {
             });
             alone = self.commit(jobs, tasks).await;
         }
-        answers(alone, tasks)
+        answers(alone, jobs, tasks)
     }
 
     /// One transaction over all logs that the tasks name. What it returns is durable and announced.
@@ -192,14 +199,25 @@ impl Committer {
                 .collect();
             let wanted = wanted(jobs, own.iter().map(|at| tasks[*at]));
             wanted.load(&mut *transaction, key, rows).await?;
-            let dedupes = wanted.dedupes(&mut *transaction, rows).await?;
-            let repeats = wanted.repeats(&mut *transaction, rows).await?;
-            let mut decision = Decision::new(row, rows, dedupes, repeats, &*self.encode, self.clock.now());
+            hear(&log, jobs, own.iter().map(|at| tasks[*at]), rows, begin);
+            let signs = wanted.signs(&mut *transaction, key, rows).await?;
+            let known = Known {
+                dedupes: wanted.dedupes(&mut *transaction, rows).await?,
+                repeats: wanted.repeats(&mut *transaction, rows).await?,
+                living: living(&log, signs, begin),
+            };
+            let mut decision = Decision::new(row, rows, known, &*self.encode, self.clock.now());
             for at in own {
                 done[at] = Some(decide(&mut decision, jobs, tasks[at]));
             }
+            let mut holders = decision.holders();
+            let came = came(&done, jobs, tasks, key);
+            if self.nodes == Nodes::Several {
+                // It may have come from another node, which hears it no more: its row is to tell of it at once.
+                holders.extend(came.iter().filter_map(|claim| decision.row(claim)));
+            }
             let (row, changes, events, changed) = decision.finish();
-            let idle = changes.events.is_empty() && changes.writers.is_empty();
+            let idle = changes.events.is_empty() && changes.writers.is_empty() && changes.holds.is_empty();
             if !idle {
                 transaction.write(&row, changes).await?;
             }
@@ -208,6 +226,8 @@ impl Committer {
                 row,
                 events,
                 changed,
+                holders,
+                came,
             });
         }
         // What fails leaves the cache as it was: true for the row that is kept with it, which the next lock compares.
@@ -218,7 +238,8 @@ impl Committer {
         }
         for commit in committed {
             size.add(&commit.events);
-            self.announce(commit);
+            self.beat(&commit).await;
+            self.announce(commit, begin);
         }
         self.counters
             .committed(&size, self.clock.elapsed().saturating_sub(begin));
@@ -231,6 +252,7 @@ impl Committer {
             .iter()
             .find(|commit| !commit.events.is_empty())
             .or_else(|| committed.iter().find(|commit| !commit.changed.writers.is_empty()))
+            .or_else(|| committed.iter().find(|commit| !commit.changed.sessions.is_empty()))
             .or_else(|| committed.first())
         else {
             return Ok(());
@@ -254,25 +276,66 @@ impl Committer {
         Err(store::Error::CommitUnknown)
     }
 
-    /// Whether the log is as this commit would have left it. Tail and link do not tell where only seqs were consumed: the writers do.
+    /// Whether the log is as this commit would have left it. Tail and link do not tell where only seqs were consumed, or
+    /// holds changed: the writers and the sessions do.
     async fn happened(&self, commit: &Committed) -> Result<bool, store::Error> {
         let (key, writers) = (commit.row.key, &commit.changed.writers);
         let mut transaction = self.store.begin().await?;
         let row = transaction.lock(key).await?;
         let ids: Vec<_> = writers.keys().cloned().collect();
         let found = transaction.writers(key, &ids).await?;
+        let sessions = if commit.events.is_empty() {
+            let ids: Vec<_> = commit.changed.sessions.keys().cloned().collect();
+            transaction.sessions(key, &ids).await?
+        } else {
+            Vec::new()
+        };
+        let holds = |row: &Session| {
+            commit
+                .changed
+                .sessions
+                .get(&row.id)
+                .is_some_and(|changed| changed.hold == row.hold)
+        };
         Ok(same(&commit.row, &row)
             && found.len() == ids.len()
-            && found.iter().all(|row| writers.get(&row.id) == Some(row)))
+            && found.iter().all(|row| writers.get(&row.id) == Some(row))
+            && sessions.iter().all(holds))
     }
 
-    fn announce(&mut self, commit: Committed) {
+    /// Tells other nodes of writers that came to this one and wrote nothing in their rows.
+    async fn beat(&self, commit: &Committed) {
+        if self.nodes == Nodes::One || commit.came.is_empty() {
+            return;
+        }
+        let came: Vec<_> = commit
+            .came
+            .iter()
+            .map(|claim| (claim.writer.clone(), claim.fence))
+            .collect();
+        if let Err(error) = self.store.beat(commit.row.key, &came).await {
+            debug!(%error, "writers that came are told of by the next look at leases");
+        }
+    }
+
+    fn announce(&mut self, commit: Committed, now: Duration) {
         let Committed {
             log,
             row,
             events,
             changed,
+            holders,
+            came: _,
         } = commit;
+        {
+            let mut leases = log.leases();
+            for WriterRow { id, fence, last_seq } in changed.writers.values() {
+                leases.committed(id, *fence, *last_seq, now);
+            }
+            for WriterRow { id, fence, last_seq } in &holders {
+                leases.begin(id, *fence, *last_seq, now);
+            }
+        }
         log.announce(&events, row.tail, row.link);
         if let Some(cached) = self.cache.get_mut(&row.key) {
             changed
@@ -296,89 +359,10 @@ impl Committer {
             Err(error) => warn!(%error, "the tail cannot be compared with the store"),
         }
     }
-
-    fn pass_on(&self, log: &Log, claim: Option<&Claim>, deltas: Vec<DeltaDraft>) {
-        let Some(cached) = self.cache.get(&log.row().key) else {
-            debug!(
-                count = deltas.len(),
-                "deltas of sessions that this process has not seen yet"
-            );
-            return;
-        };
-        if let Some(claim) = claim
-            && cached
-                .rows
-                .writers
-                .get(&claim.writer)
-                .is_none_or(|row| row.fence != claim.fence)
-        {
-            debug!(writer = %claim.writer, fence = claim.fence, "deltas under a fence that is not the writer's");
-            return;
-        }
-        for draft in deltas {
-            let Some(session) = cached.rows.resolve(&draft.session) else {
-                continue;
-            };
-            let delta = Delta {
-                session: session.id.clone(),
-                item: draft.item,
-                item_id: draft.item_id,
-                channel: draft.channel,
-                at: draft.at,
-                text: draft.text,
-                message: self.encode.delta(&session.id, &draft.body),
-            };
-            // Dropped deltas are counted where they are dropped; the completed item has the full value.
-            let _ = log.push_delta(&delta);
-        }
-    }
-}
-
-impl Task {
-    const fn job(self) -> usize {
-        match self {
-            Task::Append { job, .. } | Task::Writer { job } => job,
-        }
-    }
-}
-
-fn tasks(job: usize, what: &Job) -> Vec<Task> {
-    match what {
-        Job::Append { appends, .. } => (0..appends.len()).map(|append| Task::Append { job, append }).collect(),
-        Job::Open { .. } | Job::Renew { .. } => vec![Task::Writer { job }],
-        Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. } => Vec::new(),
-    }
-}
-
-const fn weight(job: &Job) -> usize {
-    match job {
-        Job::Append { appends, .. } => appends.len(),
-        Job::Open { sessions, .. } | Job::Renew { sessions, .. } => 1 + sessions.len(),
-        Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. } => 1,
-    }
-}
-
-const fn job_log(job: &Job) -> &Arc<Log> {
-    match job {
-        Job::Append { log, .. }
-        | Job::Open { log, .. }
-        | Job::Renew { log, .. }
-        | Job::Deltas { log, .. }
-        | Job::Trim { log, .. }
-        | Job::Compare { log } => log,
-    }
-}
-
-/// The logs of the tasks, each once, in the order of their numbers: two processes that lock several never wait for one another.
-fn logs(jobs: &[Job], tasks: &[Task]) -> Vec<Arc<Log>> {
-    let mut logs: Vec<Arc<Log>> = tasks.iter().map(|task| job_log(&jobs[task.job()]).clone()).collect();
-    logs.sort_by_key(|log| log.row().key);
-    logs.dedup_by_key(|log| log.row().key);
-    logs
 }
 
 /// The cached rows of a log, emptied where they were true for another row than the one that is locked.
-fn cached<'a>(cache: &'a mut HashMap<LogKey, Cached>, row: &LogRow) -> &'a mut Cached {
+pub(super) fn cached<'a>(cache: &'a mut HashMap<LogKey, Cached>, row: &LogRow) -> &'a mut Cached {
     let fresh = || Cached {
         row: row.clone(),
         rows: Rows::default(),
@@ -390,71 +374,7 @@ fn cached<'a>(cache: &'a mut HashMap<LogKey, Cached>, row: &LogRow) -> &'a mut C
     cached
 }
 
-fn same(cached: &LogRow, row: &LogRow) -> bool {
+/// Whether rows that were true for the one are true for the other: events move the tail, and all else moves the fence.
+pub(super) fn same(cached: &LogRow, row: &LogRow) -> bool {
     cached.epoch == row.epoch && cached.tail == row.tail && cached.link == row.link && cached.fence == row.fence
-}
-
-/// What each task is told of a commit that was tried.
-fn answers(result: Result<Vec<Done>, store::Error>, tasks: &[Task]) -> Vec<Done> {
-    let error = match result {
-        Ok(done) => return done,
-        Err(error) => error,
-    };
-    if error != store::Error::Full {
-        error!(%error, tasks = tasks.len(), "a commit failed");
-    }
-    let error = Error::from(error);
-    let answer = |task: &Task| match task {
-        Task::Append { .. } => Done::Append(Err(error.clone())),
-        Task::Writer { .. } => Done::Writer(Err(error.clone())),
-    };
-    tasks.iter().map(answer).collect()
-}
-
-fn decide(decision: &mut Decision<'_>, jobs: &[Job], task: Task) -> Done {
-    match (task, &jobs[task.job()]) {
-        (Task::Append { append, .. }, Job::Append { claim, appends, .. }) => {
-            let checked = claim.as_ref().map_or(Ok(()), |claim| decision.check(claim).map(drop));
-            Done::Append(checked.map(|()| decision.append(claim.as_ref(), &appends[append])))
-        }
-        (_, Job::Open { writer, sessions, .. }) => {
-            let row = decision.open_writer(writer);
-            Done::Writer(Ok(grant(decision, row.fence, row.last_seq, sessions)))
-        }
-        (_, Job::Renew { claim, sessions, .. }) => {
-            let checked = decision.check(claim).map(|row| row.last_seq);
-            Done::Writer(checked.map(|last_seq| grant(decision, claim.fence, last_seq, sessions)))
-        }
-        (Task::Writer { .. }, Job::Append { .. })
-        | (_, Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. }) => Done::Append(Err(Error::Unavailable)),
-    }
-}
-
-fn grant(decision: &mut Decision<'_>, fence: u64, last_seq: u64, sessions: &[SessionRef]) -> Grant {
-    let sessions = sessions
-        .iter()
-        .map(|session| decision.open_session(session).id)
-        .collect();
-    Grant {
-        fence,
-        last_seq,
-        sessions,
-    }
-}
-
-/// Everything that these tasks name.
-fn wanted(jobs: &[Job], tasks: impl Iterator<Item = Task>) -> Wanted {
-    let mut wanted = Wanted::default();
-    for task in tasks {
-        match (task, &jobs[task.job()]) {
-            (Task::Append { append, .. }, Job::Append { claim, appends, .. }) => {
-                wanted.append(claim.as_ref(), &appends[append]);
-            }
-            (_, Job::Open { writer, sessions, .. }) => wanted.writer(writer, sessions),
-            (_, Job::Renew { claim, sessions, .. }) => wanted.writer(&claim.writer, sessions),
-            (Task::Writer { .. }, Job::Append { .. })
-            | (_, Job::Deltas { .. } | Job::Compare { .. } | Job::Trim { .. }) => {}
-        }
-    }
-    wanted
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::appender::Outcome;
-use crate::appender::committer::Done;
+use crate::appender::task::Done;
 use crate::event::Event;
 use crate::meter::{Histogram, Tally};
 
@@ -67,7 +67,7 @@ impl Counters {
                 Done::Append(Ok(Outcome::Unchanged { .. })) => Became::Unchanged,
                 Done::Append(Ok(Outcome::Rejected(_))) => Became::Rejected,
                 Done::Append(Err(_)) => Became::Failed,
-                Done::Writer(_) => continue,
+                Done::Writer(_) | Done::Ended(_) => continue,
             });
         }
     }

@@ -3,13 +3,15 @@
 //! Believe this: it is a function of rows that were read under the log's lock. It reads nothing, writes nothing and asks no clock;
 //! what it decides becomes true only when the committer has stored it.
 
+mod holds;
 mod lineage;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::appender::{Append, Claim, Condition, Error, Outcome, Refusal, Rejection};
 use crate::event::{DedupeKey, Draft, Encode, Event, Family, Placement, Routing, SessionRef, SessionStep};
+use crate::hold::Hold;
 use crate::id::{EventId, SessionId, WriterId};
 use crate::link::Digest;
 use crate::offset::{SessionNumber, Time};
@@ -67,23 +69,38 @@ pub(super) struct Decision<'a> {
     dedupes: HashMap<(SessionNumber, DedupeKey), Stored>,
     /// Where seqs that come again were stored, before (as far as was found) or by this decision.
     repeats: HashMap<(WriterId, u64), Stored>,
+    /// The writers whose leases live, of all that hold a session which this decision names and of those that it gives one to.
+    living: HashSet<WriterId>,
+    /// The fence that was newest before this decision.
+    fence_before: u64,
     routings: HashMap<SessionId, Arc<Routing>>,
     encode: &'a dyn Encode,
     now: Time,
 }
 
+/// What is known beside rows before a batch is decided.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Where the dedupe keys lie that were stored before.
+    pub(super) dedupes: HashMap<(SessionNumber, DedupeKey), Stored>,
+    /// Where the appends lie that come again.
+    pub(super) repeats: HashMap<(WriterId, u64), Stored>,
+    /// The writers whose leases live, of those that bar others.
+    pub(super) living: HashSet<WriterId>,
+}
+
 impl<'a> Decision<'a> {
-    pub(super) fn new(
-        log: LogRow,
-        base: &'a Rows,
-        dedupes: HashMap<(SessionNumber, DedupeKey), Stored>,
-        repeats: HashMap<(WriterId, u64), Stored>,
-        encode: &'a dyn Encode,
-        now: Time,
-    ) -> Decision<'a> {
+    pub(super) fn new(log: LogRow, base: &'a Rows, known: Known, encode: &'a dyn Encode, now: Time) -> Decision<'a> {
+        let Known {
+            dedupes,
+            repeats,
+            living,
+        } = known;
         // Time within a log never goes back, whatever the machine's clock does.
         let now = now.max(log.recorded);
         Decision {
+            living,
+            fence_before: log.fence,
             log,
             changes: Changes::default(),
             events: Vec::new(),
@@ -101,12 +118,22 @@ impl<'a> Decision<'a> {
     pub(super) fn finish(mut self) -> (LogRow, Changes, Vec<Event>, Rows) {
         for session in self.changed.sessions.values() {
             let before = self.base.sessions.get(&session.id);
-            match before.and_then(|before| session.progress_since(before)) {
-                Some(progress) => self.changes.progress.push(progress),
-                None => self.changes.sessions.push(session.clone()),
+            if before.is_none_or(|before| before.is_behind(session)) {
+                match before.and_then(|before| session.progress_since(before)) {
+                    Some(progress) => self.changes.progress.push(progress),
+                    None => self.changes.sessions.push(session.clone()),
+                }
+            }
+            if before.map_or(&Hold::default(), |before| &before.hold) != &session.hold {
+                self.changes.holds.push((session.number, session.hold.clone()));
             }
         }
         self.changes.writers = self.changed.writers.values().cloned().collect();
+        // What others keep of this log is true for its tail and its newest fence: where no event moves the tail, the fence moves on.
+        let is_silent = self.events.is_empty() && !(self.changes.holds.is_empty() && self.changes.writers.is_empty());
+        if is_silent && self.log.fence == self.fence_before {
+            self.log.fence += 1;
+        }
         self.log.recorded = if self.events.is_empty() {
             self.log.recorded
         } else {
@@ -185,6 +212,7 @@ impl<'a> Decision<'a> {
                 .and_then(|draft| self.session(&draft.session))
                 .map(|row| row.id.clone());
             let stored = self.repeats.get(&(row.id, append.seq)).copied();
+            self.stay(Some(claim), session.as_ref());
             return Some(Outcome::Duplicate { session, stored });
         }
         if append.seq > row.last_seq + 1 {
@@ -198,6 +226,9 @@ impl<'a> Decision<'a> {
                 field: "seq".to_owned(),
                 metadata: vec![("seq", append.seq.to_string()), ("last_seq", row.last_seq.to_string())],
             }));
+        }
+        if let Some(fenced) = self.fenced(claim, append) {
+            return Some(Outcome::Rejected(fenced));
         }
         self.changed.writers.insert(
             row.id.clone(),
@@ -216,15 +247,20 @@ impl<'a> Decision<'a> {
         condition: Condition,
         draft: &Draft,
     ) -> Result<Outcome, Rejection> {
-        let known = self.known(draft, condition)?;
-        if let Some(session) = &known {
-            let duplicate = draft.dedupe.and_then(|key| self.dedupes.get(&(session.number, key)));
+        let mut known = self.known(draft, condition)?;
+        if let Some(session) = &mut known {
+            let duplicate = draft
+                .dedupe
+                .and_then(|key| self.dedupes.get(&(session.number, key)).copied());
             if let Some(stored) = duplicate {
+                // Whoever holds the session: what was stored once is answered as that.
+                self.stay(claim, Some(&session.id));
                 return Ok(Outcome::Duplicate {
                     session: Some(session.id.clone()),
-                    stored: Some(*stored),
+                    stored: Some(stored),
                 });
             }
+            self.enter(session, claim, condition)?;
             let holds = match condition {
                 Condition::Always => true,
                 Condition::OpensSession => false,
@@ -237,7 +273,10 @@ impl<'a> Decision<'a> {
             }
         }
         let lineage = self.lineage(draft, known.as_ref().map(|session| &session.id))?;
-        let session = known.unwrap_or_else(|| self.open_for(draft));
+        let mut session = known.unwrap_or_else(|| self.open_for(draft));
+        if let Some(claim) = claim {
+            self.hold(&mut session, claim);
+        }
         let writer = claim.map(|claim| (claim.writer.clone(), seq));
         let (session, event_id, stored) = self.place(session, draft, writer.clone(), lineage);
         self.repeats.extend(writer.map(|seq| (seq, stored)));

@@ -5,4 +5,6 @@ mod failures;
 mod idempotence;
 pub(crate) mod moves;
 mod order;
+mod ownership;
+mod stale;
 mod sessions;

@@ -5,9 +5,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::appender::decide::Rows;
-use crate::appender::{Append, Claim};
+use crate::appender::{Append, Claim, DeltaDraft, Wish};
 use crate::event::{DedupeKey, SessionRef, SessionStep};
 use crate::id::{SessionId, WriterId};
+use crate::lease::Sign;
 use crate::limits;
 use crate::offset::{LogKey, SessionNumber};
 use crate::session::SessionKey;
@@ -21,15 +22,41 @@ pub(super) struct Wanted {
     writers: HashSet<WriterId>,
     dedupes: Vec<(SessionRef, DedupeKey)>,
     seqs: HashMap<(SessionRef, WriterId), Vec<u64>>,
+    /// Sessions that are appended to without a writer.
+    strangers: HashSet<SessionRef>,
+    /// Sessions that writers claim.
+    claims: Vec<(WriterId, SessionRef)>,
+    /// Writers of which all that they hold is wanted.
+    holders: Vec<WriterId>,
+    /// Writers whose leases may have ended.
+    ending: Vec<WriterId>,
     /// Sessions and the parents that they get.
     links: Vec<(SessionRef, SessionRef)>,
 }
 
 impl Wanted {
-    /// A writer and the sessions that it names.
-    pub(super) fn writer(&mut self, writer: &WriterId, sessions: &[SessionRef]) {
+    /// A writer, and all sessions that it names or holds, where it says what it holds.
+    pub(super) fn writer(&mut self, writer: &WriterId, wish: Option<&Wish>) {
         self.writers.insert(writer.clone());
-        sessions.iter().for_each(|session| self.session(session));
+        let Some(Wish { sessions, take: _ }) = wish else { return };
+        self.holders.push(writer.clone());
+        for session in sessions {
+            self.session(session);
+            self.claims.push((writer.clone(), session.clone()));
+        }
+    }
+
+    /// Writers whose leases may have ended, and what they hold.
+    pub(super) fn ending(&mut self, writers: &[WriterId]) {
+        self.writers.extend(writers.iter().cloned());
+        self.holders.extend(writers.iter().cloned());
+        self.ending.extend(writers.iter().cloned());
+    }
+
+    /// What fragments name.
+    pub(super) fn deltas(&mut self, claim: Option<&Claim>, deltas: &[DeltaDraft]) {
+        self.writers.extend(claim.map(|claim| claim.writer.clone()));
+        deltas.iter().for_each(|delta| self.session(&delta.session));
     }
 
     fn session(&mut self, session: &SessionRef) {
@@ -61,6 +88,8 @@ impl Wanted {
         if let Some(claim) = claim {
             let named = (draft.session.clone(), claim.writer.clone());
             self.seqs.entry(named).or_default().push(append.seq);
+        } else {
+            self.strangers.insert(draft.session.clone());
         }
     }
 
@@ -102,7 +131,37 @@ impl Wanted {
             rows.writers
                 .extend(found.into_iter().map(|writer| (writer.id.clone(), writer)));
         }
+        if !self.holders.is_empty() {
+            let held = transaction
+                .held(log, &self.holders, limits::WRITER_SESSIONS_MAX)
+                .await?;
+            held.into_iter().for_each(|session| rows.insert_session(session));
+        }
         self.load_below(transaction, log, rows).await
+    }
+
+    /// Whose lease decides something, with what their rows tell of their lives now: those that hold a session which somebody else
+    /// names, and those whose leases may have ended.
+    pub(super) async fn signs(
+        &self,
+        transaction: &mut dyn Transaction,
+        log: LogKey,
+        rows: &Rows,
+    ) -> Result<Vec<Sign>, store::Error> {
+        let owner = |session: &SessionRef| rows.resolve(session)?.hold.owner.as_ref();
+        let appended = self.seqs.keys().map(|(session, writer)| (writer, session));
+        let claimed = self.claims.iter().map(|(writer, session)| (writer, session));
+        let by_writers = appended
+            .chain(claimed)
+            .filter_map(|(writer, session)| owner(session).filter(|owner| *owner != writer));
+        let by_strangers = self.strangers.iter().filter_map(owner);
+        let asked: HashSet<&WriterId> = by_writers.chain(by_strangers).chain(&self.ending).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked: Vec<WriterId> = asked.into_iter().cloned().collect();
+        // Not from the cache: a beat moves neither tail nor fence.
+        transaction.signs(log, &asked).await
     }
 
     /// Reads what lies below sessions that get another parent: it gets other ancestors too.

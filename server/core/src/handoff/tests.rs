@@ -1,7 +1,6 @@
 //! The handoff alone, then in small worlds that are walked whole.
 
 mod client;
-mod explorer;
 mod model;
 mod steps;
 mod stream;

@@ -11,6 +11,7 @@ use crate::client::{ClientKey, Incarnation};
 use crate::event::{DedupeKey, Raw, Routing};
 use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
+use crate::lease::Sign;
 use crate::link::Link;
 use crate::offset::{Epoch, LogKey, Offset, SessionNumber};
 use crate::resume_token::{KeyId, ResumeKey};
@@ -44,6 +45,8 @@ pub enum Point<'a> {
     Read,
     /// Before a snapshot.
     Snapshot,
+    /// Before the beats of writers are counted on.
+    Beat,
     /// Before numbers of clients are taken.
     Take,
     /// After they were, before they are told.
@@ -94,6 +97,16 @@ impl Transaction for Open {
     async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error> {
         self.points.at(Point::Load).await?;
         self.inner.writers(log, ids).await
+    }
+
+    async fn signs(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<Sign>, Error> {
+        self.points.at(Point::Load).await?;
+        self.inner.signs(log, ids).await
+    }
+
+    async fn held(&mut self, log: LogKey, writers: &[WriterId], most: usize) -> Result<Vec<Session>, Error> {
+        self.points.at(Point::Load).await?;
+        self.inner.held(log, writers, most).await
     }
 
     async fn deduplicated(
@@ -256,6 +269,16 @@ impl Store for Failing {
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
         self.points.at(Point::Snapshot).await?;
         self.inner.snapshot(log, interests, limits).await
+    }
+
+    async fn holders(&self, log: LogKey) -> Result<Vec<Sign>, Error> {
+        self.points.at(Point::Read).await?;
+        self.inner.holders(log).await
+    }
+
+    async fn beat(&self, log: LogKey, writers: &[(WriterId, u64)]) -> Result<(), Error> {
+        self.points.at(Point::Beat).await?;
+        self.inner.beat(log, writers).await
     }
 
     async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error> {

@@ -24,8 +24,9 @@ use super::{
 };
 use crate::client::{ClientKey, Incarnation};
 use crate::event::{Encode, Raw, Routing};
-use crate::id::{SessionId, TenantId};
+use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
+use crate::lease::Sign;
 use crate::link::{Link, LinkKey};
 use crate::offset::{Epoch, LogKey, Offset, SessionNumber, Time};
 use crate::resume_token::{KeyId, ResumeKey};
@@ -261,6 +262,22 @@ impl Store for Memory {
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
         self.state
             .with_log(log, |log| snapshot::take(log, &*self.encode, interests, limits))
+    }
+
+    async fn holders(&self, log: LogKey) -> Result<Vec<Sign>, Error> {
+        self.state.with_log(log, |log| Ok(log.rows.holders()))
+    }
+
+    async fn beat(&self, log: LogKey, writers: &[(WriterId, u64)]) -> Result<(), Error> {
+        self.state.locked(|state| {
+            let rows = &mut state.logs.get_mut(&log).ok_or_else(|| no_log(log))?.rows;
+            for (writer, fence) in writers {
+                if rows.writers.get(writer).is_some_and(|row| row.fence == *fence) {
+                    *rows.beats.entry(writer.clone()).or_default() += 1;
+                }
+            }
+            Ok(())
+        })
     }
 
     async fn take_incarnations(&self, clients: &[ClientKey]) -> Result<Vec<Incarnation>, Error> {

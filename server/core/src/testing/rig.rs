@@ -10,10 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::appender::committer::Committer;
-use crate::appender::{Append, Appender, Claim, Condition, DeltaDraft, Error, Outcome, Pending};
-use crate::clock::Manual;
+use crate::appender::{Append, Appender, Claim, Condition, DeltaDraft, Error, Grant, Outcome, Pending, Wish};
+use crate::clock::{Clock as _, Manual};
 use crate::event::{Draft, Encode, ItemKey, ItemStep, SessionRef};
 use crate::interest::Interests;
+use crate::lease::{self, Ended};
+use crate::limits;
 use crate::log::Log;
 use crate::offset::{Offset, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
@@ -47,6 +49,7 @@ pub(crate) struct Rig {
     pub(crate) log: Arc<Log>,
     pub(crate) snapshots: Arc<Snapshots>,
     kept: Arc<Kept>,
+    nodes: Nodes,
     pub(crate) retention: Retention,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registry: Arc<Registry>,
@@ -63,37 +66,68 @@ impl Rig {
 
     pub(crate) async fn with_window(bytes: usize) -> Rig {
         let plain = Arc::new(PlainEncode);
-        Rig::over(Memory::new(plain.clone()), plain, bytes, Retention::default()).await
+        Rig::over(
+            Memory::new(plain.clone()),
+            plain,
+            bytes,
+            Retention::default(),
+            Nodes::One,
+        )
+        .await
     }
 
     /// Another process over the same store.
     pub(crate) async fn beside(first: &Rig) -> Rig {
         let plain = Arc::new(PlainEncode);
-        Rig::over(first.memory.clone(), plain, 1 << 30, Retention::default()).await
+        Rig::over(
+            first.memory.clone(),
+            plain,
+            1 << 30,
+            Retention::default(),
+            Nodes::Several,
+        )
+        .await
     }
 
     /// With events that tell their time, of which so many are kept; and what such events must be named to.
     pub(crate) async fn keeping(retention: Retention) -> (Rig, Arc<Telling>) {
         let telling = Arc::new(Telling::default());
         let memory = Memory::new(telling.clone());
-        (Rig::over(memory, telling.clone(), 1 << 30, retention).await, telling)
+        let nodes = Nodes::One;
+        (
+            Rig::over(memory, telling.clone(), 1 << 30, retention, nodes).await,
+            telling,
+        )
     }
 
     /// The same log with another window, as another process has it.
     pub(crate) async fn again(&self, telling: &Arc<Telling>, window_bytes: usize) -> Rig {
-        let mut rig = Rig::over(self.memory.clone(), telling.clone(), window_bytes, self.retention).await;
+        let mut rig = Rig::over(
+            self.memory.clone(),
+            telling.clone(),
+            window_bytes,
+            self.retention,
+            Nodes::One,
+        )
+        .await;
         rig.clock = self.clock.clone();
         rig
     }
 
-    async fn over(memory: Arc<Memory>, encode: Arc<dyn Encode>, bytes: usize, retention: Retention) -> Rig {
+    async fn over(
+        memory: Arc<Memory>,
+        encode: Arc<dyn Encode>,
+        bytes: usize,
+        retention: Retention,
+        nodes: Nodes,
+    ) -> Rig {
         let watch = Arc::new(Watch::default());
         let store: Arc<dyn Store> = Arc::new(Failing {
             inner: memory.clone(),
             points: watch.clone(),
         });
         let clock = Manual::starting_at(Time(1_000_000));
-        let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone());
+        let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone(), nodes);
         let mut tasks = JoinSet::new();
         tasks.spawn(committer.run());
         let row = store.open_log(&tenant("t")).await.unwrap();
@@ -106,6 +140,7 @@ impl Rig {
         Rig {
             snapshots: Snapshots::new(kept.clone(), clock.clone(), 1 << 30),
             kept,
+            nodes,
             log: Arc::new(Log::new(row, store, encode, Budget::new(bytes), retention)),
             retention,
             memory,
@@ -157,12 +192,35 @@ impl Rig {
 
     /// Opens a writer.
     pub(crate) async fn open(&self, id: &str) -> Claim {
-        let opening = self.appender.open_writer(self.log.clone(), writer(id), Vec::new());
+        let opening = self.appender.open_writer(self.log.clone(), writer(id), Wish::default());
         let grant = within(opening).await.unwrap();
         Claim {
             writer: writer(id),
             fence: grant.fence,
         }
+    }
+
+    /// Renews a writer, which holds these sessions and no others then.
+    pub(crate) async fn renew(&self, claim: &Claim, wish: Wish) -> Result<Grant, Error> {
+        within(self.appender.renew_writer(self.log.clone(), claim.clone(), wish)).await
+    }
+
+    /// Lets so much time go by as it does in a process that looks at leases: the writers whose leases ended meanwhile.
+    pub(crate) async fn pass(&self, time: Duration) -> Vec<Ended> {
+        let until = self.clock.elapsed() + time;
+        let mut all = Vec::new();
+        while self.clock.elapsed() < until {
+            let left = until.saturating_sub(self.clock.elapsed());
+            self.clock.advance(limits::LEASE_TICK.min(left));
+            all.extend(self.look().await);
+        }
+        all
+    }
+
+    /// One look at leases.
+    pub(crate) async fn look(&self) -> Vec<Ended> {
+        let look = lease::look(&self.log, &self.appender, &*self.clock, self.nodes);
+        within(look).await.unwrap()
     }
 
     /// Queues one fragment of a message and waits until it went through the committer.

@@ -120,7 +120,7 @@ impl Points for Watch {
                 self.takes.fetch_add(1, Ordering::Relaxed);
             }
             Point::Taken => drop(self.takes_held.lock().await),
-            Point::Lock | Point::Load | Point::Trim | Point::Committed | Point::Read => {}
+            Point::Lock | Point::Load | Point::Trim | Point::Committed | Point::Read | Point::Beat => {}
         }
         self.fail_a_call(point)
     }

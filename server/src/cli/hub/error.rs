@@ -102,6 +102,7 @@ impl Error {
             sdk::Error::Retryable(_)
             | sdk::Error::OutcomeUnknown(_)
             | sdk::Error::Refresh(_)
+            | sdk::Error::SessionOwned(_)
             | sdk::Error::Fenced(_)
             | sdk::Error::Replaced
             | sdk::Error::Conflict(_)

@@ -94,6 +94,7 @@ impl<'a> Report<'a> {
             reason: ErrorReason::InvalidField.into(),
             message: problem.message.clone(),
             field: problem.field.clone(),
+            ..EventRejected::default()
         };
         let result = AppendResult {
             outcome: Some(Outcome::Rejected(rejected)),

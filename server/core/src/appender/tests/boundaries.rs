@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::failures::patiently;
-use crate::appender::{Append, Claim, Outcome};
+use crate::appender::{Append, Claim, Outcome, Wish};
 use crate::event::{DedupeKey, Draft};
 use crate::interest::{Detail, Interests};
 use crate::offset::Offset;
@@ -49,7 +49,7 @@ impl Story {
             let opening = self
                 .rig
                 .appender
-                .open_writer(self.rig.log.clone(), writer("w"), Vec::new());
+                .open_writer(self.rig.log.clone(), writer("w"), Wish::default());
             if let Ok(grant) = patiently(&self.rig, opening).await {
                 return Claim {
                     writer: writer("w"),
@@ -135,8 +135,9 @@ impl Story {
         };
         let first = || vec![seq(1, says("one")), seq(2, says("two"))];
         story.send(Some(&claim), &["one", "two"], first).await;
-        story.send(None, &["keyed"], || vec![append(keyed())]).await;
+        // It holds nothing any more, so that somebody without a writer has a turn.
         let claim = story.open().await;
+        story.send(None, &["keyed"], || vec![append(keyed())]).await;
         let again = || vec![seq(2, says("two")), seq(3, says("three"))];
         story.send(Some(&claim), &["two", "three"], again).await;
         story.send(None, &["keyed"], || vec![append(keyed())]).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::appender::{Append, Error, Outcome, Refusal};
+use crate::appender::{Append, Error, Outcome, Refusal, Wish};
 use crate::event::{DedupeKey, Draft};
 use crate::interest::Detail;
 use crate::offset::{Index, Offset};
@@ -55,7 +55,7 @@ async fn a_commit_that_failed_is_not_announced_and_leaves_nothing() {
 async fn a_failed_opening_gives_no_fence_and_the_next_one_does() {
     let rig = Rig::new().await;
     rig.memory.fail_commit_before(store::Error::Full);
-    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Vec::new());
+    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Wish::default());
     assert_eq!(within(opening).await, Err(Error::Full));
     assert_eq!(rig.row().await.fence, 0);
     assert_eq!(rig.open("w").await.fence, 1);
@@ -158,7 +158,7 @@ async fn an_unknown_commit_of_seqs_alone_is_looked_after_by_seq() {
 async fn an_unknown_opening_that_did_not_happen_grants_nothing() {
     let rig = Rig::new().await;
     rig.memory.fail_commit_before(store::Error::CommitUnknown);
-    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Vec::new());
+    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Wish::default());
     assert_eq!(within(opening).await, Err(Error::Unavailable));
     rig.memory.fail_commit_after();
     assert_eq!(rig.open("w").await.fence, 1);

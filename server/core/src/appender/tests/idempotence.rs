@@ -1,6 +1,6 @@
 //! An append that is sent again is stored once.
 
-use crate::appender::{Append, Claim, Condition, Error, Outcome, Refusal, Rejection};
+use crate::appender::{Append, Claim, Condition, Error, Outcome, Refusal, Rejection, Wish};
 use crate::event::{DedupeKey, Draft, SessionStep};
 use crate::offset::{Index, Offset};
 use crate::session::SessionFacts;
@@ -167,7 +167,7 @@ async fn a_writers_seq_outlives_its_fences() {
     rig.append(Some(&first), vec![seq(1, draft("a")), refused(2)])
         .await
         .unwrap();
-    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Vec::new());
+    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Wish::default());
     let grant = within(opening).await.unwrap();
     assert_eq!((grant.fence, grant.last_seq), (first.fence + 1, 2));
     let renewing = rig.appender.renew_writer(
@@ -176,7 +176,7 @@ async fn a_writers_seq_outlives_its_fences() {
             fence: grant.fence,
             ..first
         },
-        Vec::new(),
+        Wish::default(),
     );
     assert_eq!(within(renewing).await.unwrap().last_seq, 2);
 }
@@ -186,7 +186,7 @@ async fn a_replaced_writer_is_fenced_even_in_the_commit_that_replaces_it() {
     let rig = Rig::new().await;
     let old = rig.open("w").await;
     let before = rig.queue(Some(&old), vec![seq(1, draft("a"))]).await;
-    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Vec::new());
+    let opening = rig.appender.open_writer(rig.log.clone(), writer("w"), Wish::default());
     let (grant, late) = within(futures_util::future::join(
         opening,
         rig.queue(Some(&old), vec![seq(2, draft("a"))]),
@@ -221,7 +221,7 @@ async fn fences_come_from_one_counter_and_only_opened_writers_have_one() {
         rig.append(Some(&stranger), vec![seq(1, draft("a"))]).await,
         Err(Error::WriterUnknown)
     );
-    let renewing = rig.appender.renew_writer(rig.log.clone(), stranger, Vec::new());
+    let renewing = rig.appender.renew_writer(rig.log.clone(), stranger, Wish::default());
     assert_eq!(within(renewing).await, Err(Error::WriterUnknown));
 }
 

@@ -1,6 +1,6 @@
 //! Sessions open once, under one name, wherever they stand in a tree.
 
-use crate::appender::{Append, Condition, Outcome, Refusal};
+use crate::appender::{Append, Condition, Outcome, Refusal, Wish};
 use crate::event::{Draft, SessionRef, SessionStep};
 use crate::id::SessionId;
 use crate::offset::Offset;
@@ -151,13 +151,17 @@ async fn an_id_and_a_key_may_not_name_two_sessions() {
 #[tokio::test]
 async fn opening_a_writer_opens_its_sessions_once() {
     let rig = Rig::new().await;
-    let names = || vec![by_id("a"), by_key("n"), by_id("a")];
-    let grant = within(rig.appender.open_writer(rig.log.clone(), writer("w"), names()))
+    let wish = || Wish {
+        sessions: vec![by_id("a"), by_key("n"), by_id("a")],
+        ..Wish::default()
+    };
+    let grant = within(rig.appender.open_writer(rig.log.clone(), writer("w"), wish()))
         .await
         .unwrap();
-    assert_eq!((&grant.sessions[0], &grant.sessions[2]), (&session("a"), &session("a")));
+    let names: Vec<_> = grant.sessions.iter().map(|claimed| &claimed.session).collect();
+    assert_eq!((names[0], names[2]), (&session("a"), &session("a")));
     assert_eq!(rig.row().await.tail, Offset(2), "each was opened by one event");
-    let again = within(rig.appender.open_writer(rig.log.clone(), writer("w"), names()))
+    let again = within(rig.appender.open_writer(rig.log.clone(), writer("w"), wish()))
         .await
         .unwrap();
     assert_eq!((again.sessions, rig.row().await.tail), (grant.sessions, Offset(2)));

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use crate::event::ItemKey;
 use crate::handoff::tests::client::Client;
-use crate::handoff::tests::explorer::Explorer;
 use crate::handoff::tests::stream::{Doing, Saved, Stream};
 use crate::handoff::tests::world::{Act, Truth};
 use crate::interest::Detail;
@@ -18,6 +17,7 @@ use crate::interest::index::Seat;
 use crate::link::Link;
 use crate::log::Log;
 use crate::offset::Offset;
+use crate::testing::explorer::Explorer;
 use crate::testing::{at_every_lock, interests, link_before, only, point, session};
 
 /// More than any run needs: beyond it somebody spins.

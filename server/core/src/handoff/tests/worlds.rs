@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
-use crate::handoff::tests::explorer::Explorer;
 use crate::handoff::tests::model::{Allowed, Begin, run};
 use crate::handoff::tests::world::Truth;
 use crate::interest::{Detail, Interests, Selector};
@@ -19,6 +18,7 @@ use crate::retention::Retention;
 use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{LogRow, Store as _};
+use crate::testing::explorer::Explorer;
 use crate::testing::{interests, link_before, only, tenant};
 use crate::window::Budget;
 

@@ -2,11 +2,13 @@
 //!
 //! Believe this: [`Rows`] serves twice, for what is committed and for what an open transaction adds to it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{DedupeKey, Encode, Event, Routing};
+use crate::hold::Hold;
 use crate::id::{SessionId, WriterId};
+use crate::lease::Sign;
 use crate::link::Link;
 use crate::offset::{Offset, SessionNumber};
 use crate::session::{Session, SessionKey, Stood};
@@ -37,6 +39,10 @@ pub(super) struct Rows {
     pub(super) events: VecDeque<EventRow>,
     pub(super) sessions: HashMap<SessionNumber, Session>,
     pub(super) writers: HashMap<WriterId, WriterRow>,
+    /// Who holds sessions, of those whose holds were written.
+    pub(super) holds: HashMap<SessionNumber, Hold>,
+    /// How often the beats of writers were counted on.
+    pub(super) beats: HashMap<WriterId, u64>,
     pub(super) dedupe: HashMap<(SessionNumber, DedupeKey), Stored>,
     /// Where sessions stood that were moved, each oldest first.
     pub(super) stood: HashMap<SessionNumber, Vec<Stood>>,
@@ -187,10 +193,12 @@ impl Rows {
         self.stood.entry(stood.session).or_default().push(stood);
     }
 
-    /// What of a session is trimmed stays.
+    /// What of a session is trimmed stays, and who holds it.
     pub(super) fn put_session(&mut self, mut session: Session) {
+        session.hold = Hold::default();
         if let Some(known) = self.sessions.get(&session.number) {
             session.trimmed.clone_from(&known.trimmed);
+            session.hold.clone_from(&known.hold);
         }
         self.ids.insert(session.id.clone(), session.number);
         if let Some(key) = &session.key {
@@ -231,6 +239,8 @@ impl Rows {
             events,
             sessions,
             writers,
+            holds,
+            beats: _,
             dedupe: _,
             stood,
             ids: _,
@@ -247,6 +257,32 @@ impl Rows {
             self.put_stood(stood);
         }
         self.writers.extend(writers);
+        for (number, hold) in holds {
+            if let Some(session) = self.sessions.get_mut(&number) {
+                session.hold = hold;
+            }
+        }
+    }
+
+    /// What a writer's row tells of its life.
+    pub(super) fn sign(&self, row: &WriterRow) -> Sign {
+        Sign {
+            writer: row.id.clone(),
+            fence: row.fence,
+            last_seq: row.last_seq,
+            beat: self.beats.get(&row.id).copied().unwrap_or_default(),
+        }
+    }
+
+    /// The writers that hold sessions.
+    pub(super) fn holders(&self) -> Vec<Sign> {
+        let owners: HashSet<&WriterId> = self
+            .sessions
+            .values()
+            .filter_map(|row| row.hold.owner.as_ref())
+            .collect();
+        let rows = owners.into_iter().filter_map(|owner| self.writers.get(owner));
+        rows.map(|row| self.sign(row)).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use super::rows::{Log, Rows};
 use super::{Fault, Shared, constraint, no_log};
 use crate::event::DedupeKey;
 use crate::id::{SessionId, WriterId};
+use crate::lease::Sign;
 use crate::offset::{LogKey, Offset, SessionNumber};
 use crate::session::{Session, SessionKey};
 use crate::store::{Changes, Error, EventRow, LogRow, Stored, StoredEvent, Transaction, Trim, WriterRow};
@@ -86,6 +87,20 @@ impl Transaction for Open {
 
     async fn writers(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<WriterRow>, Error> {
         self.find(log, ids, |rows, id| rows.writers.get(id).cloned())
+    }
+
+    async fn signs(&mut self, log: LogKey, ids: &[WriterId]) -> Result<Vec<Sign>, Error> {
+        let rows = self.writers(log, ids).await?;
+        let sign = |committed: &Log| rows.iter().map(|row| committed.rows.sign(row)).collect();
+        self.state.with_log(log, |committed| Ok(sign(committed)))
+    }
+
+    async fn held(&mut self, log: LogKey, writers: &[WriterId], most: usize) -> Result<Vec<Session>, Error> {
+        let held = |session: &&Session| session.hold.owner.as_ref().is_some_and(|owner| writers.contains(owner));
+        self.state.with_log(log, |committed| {
+            let sessions = committed.rows.sessions.values();
+            Ok(sessions.filter(held).take(most).cloned().collect())
+        })
     }
 
     async fn deduplicated(
@@ -257,6 +272,7 @@ impl Pending {
             events,
             sessions,
             progress,
+            holds,
             writers,
             stood,
         } = changes;
@@ -295,6 +311,7 @@ impl Pending {
         for stood in stood {
             self.rows.put_stood(stood);
         }
+        self.rows.holds.extend(holds);
         // Every field is named: a new one must be decided on here.
         let LogRow {
             key: _,

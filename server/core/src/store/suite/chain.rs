@@ -170,6 +170,7 @@ impl Chain {
             events: self.history[self.committed..].to_vec(),
             sessions,
             progress,
+            holds: self.changes.holds.clone(),
             writers: self.changes.writers.clone(),
             stood: self.stood[self.committed_stood..].to_vec(),
         }

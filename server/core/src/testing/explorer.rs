@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 /// An odometer of choices.
 #[derive(Debug, Default)]
-pub(super) struct Explorer {
+pub(crate) struct Explorer {
     /// What was chosen, of how many.
     path: Vec<(usize, usize)>,
     at: usize,
@@ -21,7 +21,7 @@ pub(super) struct Explorer {
 
 impl Explorer {
     /// One of `count` ways on from a state; none when nothing new lies behind it. `state` tells all that decides what comes.
-    pub(super) fn choose(&mut self, count: usize, state: impl FnOnce() -> String) -> Option<usize> {
+    pub(crate) fn choose(&mut self, count: usize, state: impl FnOnce() -> String) -> Option<usize> {
         if self.left {
             return None;
         }
@@ -42,12 +42,12 @@ impl Explorer {
     }
 
     /// Whether this run goes on into something new: only then its end means anything.
-    pub(super) const fn is_new(&self) -> bool {
+    pub(crate) const fn is_new(&self) -> bool {
         !self.left
     }
 
     /// Goes on to the next path; false when there is none.
-    pub(super) fn next(&mut self) -> bool {
+    pub(crate) fn next(&mut self) -> bool {
         self.runs += 1;
         self.at = 0;
         self.left = false;
@@ -61,17 +61,17 @@ impl Explorer {
     }
 
     /// How many runs there were.
-    pub(super) const fn runs(&self) -> u64 {
+    pub(crate) const fn runs(&self) -> u64 {
         self.runs
     }
 
     /// In how many different states somebody chose.
-    pub(super) fn states(&self) -> usize {
+    pub(crate) fn states(&self) -> usize {
         self.met.len()
     }
 
     /// The choices of this run, to be told when it fails.
-    pub(super) fn path(&self) -> Vec<usize> {
+    pub(crate) fn path(&self) -> Vec<usize> {
         self.path.iter().map(|(choice, _)| *choice).collect()
     }
 }
