@@ -36,13 +36,17 @@ pub enum Error {
     /// What the caller knew is out of date: read or renew what the text names, then send a changed request.
     #[error("{0}")]
     Refresh(Box<Failure>),
-    /// Another incarnation of this writer, or another writer, took the sessions: this one is over. Opening the writer again
-    /// would take them back.
+    /// Another writer holds the session, the one that [`Error::owner`] names: wait until its lease has ended, or open a writer
+    /// with `take_over`.
+    #[error("{0}")]
+    SessionOwned(Box<Failure>),
+    /// Another incarnation of this writer was opened: this one is over. Opening the writer again would throw the other one
+    /// out.
     #[error("{0}")]
     Fenced(Box<Failure>),
-    /// A later stream with the same `client_id` took this one's place: this one is over. Dialling again would throw the
-    /// other one out.
-    #[error("replaced by a later stream of the same client id")]
+    /// A later stream with the same `client_id`, or of the same writer, took this one's place: this one is over. Dialling
+    /// again would throw the other one out.
+    #[error("replaced by a later stream of the same client or writer")]
     Replaced,
     /// The key is missing, unknown, revoked or expired: give another one.
     #[error("{0}")]
@@ -107,7 +111,10 @@ impl Error {
     /// Whether the same request, sent again later with the same ids, may succeed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Error::Retryable(_) | Error::OutcomeUnknown(_) | Error::SpoolFull)
+        matches!(
+            self,
+            Error::Retryable(_) | Error::OutcomeUnknown(_) | Error::SessionOwned(_) | Error::SpoolFull
+        )
     }
 
     /// Whether it is certain that the hub stored and changed nothing.
@@ -128,6 +135,13 @@ impl Error {
         self.failure().and_then(|failure| failure.reason)
     }
 
+    /// The writer that holds the session, for [`Error::SessionOwned`].
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        let failure = self.failure()?;
+        failure.metadata.get("owner_writer_id").map(String::as_str)
+    }
+
     /// What the hub said. `None` when the error was made here.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
@@ -137,6 +151,7 @@ impl Error {
             | Error::InvalidRequest(failure)
             | Error::StartFromSnapshot(failure)
             | Error::Refresh(failure)
+            | Error::SessionOwned(failure)
             | Error::Fenced(failure)
             | Error::Credential(failure)
             | Error::Permission(failure)

@@ -39,6 +39,7 @@ pub fn accepted(result: AppendResult) -> Result<AppendResult> {
     };
     let reason = rejected.reason();
     let mut failure = Failure::local(tonic::Code::FailedPrecondition, Some(reason), rejected.message);
+    failure.metadata = rejected.metadata.into_iter().collect();
     if !rejected.field.is_empty() {
         failure.fields.push(FieldProblem {
             field: rejected.field,

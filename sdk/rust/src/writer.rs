@@ -4,6 +4,7 @@
 //! a spool on disk also over the death of the process. Memory does not grow: who appends faster than the hub stores waits.
 
 mod deltas;
+mod held;
 mod options;
 mod publish;
 mod queue;
@@ -14,9 +15,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bellboard_proto::v1::{
-    AppendResult, DeltaAppend, EventAppend, RenewWriterRequest, WriterSession, WriterSessionResult,
+    AppendResult, DeltaAppend, EventAppend, OpenWriterRequest, RenewWriterRequest, WriterSession, WriterSessionResult,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -31,6 +33,9 @@ use spool::Disk;
 pub use deltas::DELTA_BYTES_MAX;
 pub use options::{Spool, WriterOptions};
 pub use queue::APPEND_BYTES_MAX;
+
+/// How long the hub may take to hear at the end that nothing is held any more.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a spool on disk held when it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,8 +69,13 @@ pub struct WriterStats {
 /// acknowledged is sent again with the same seqs, and the hub answers what it had as duplicate. A duplicate without an offset
 /// was consumed before, stored or rejected.
 ///
-/// **Fenced.** Once another incarnation of this writer was opened, or its sessions were taken, everything fails with
-/// [`Error::Fenced`]; a spool on disk keeps its events.
+/// **Sessions.** It holds those that it was opened with and those that it appends to, tells the hub each time that it comes back, and never
+/// takes one from another writer unless told to: by [`WriterOptions::take_over`] once, when it opens, and by
+/// [`take_over`](Writer::take_over). What another writer holds is rejected, which [`accepted`](crate::accepted) makes
+/// [`Error::SessionOwned`]: wait until its lease has ended, or take over.
+///
+/// **Fenced.** Once another incarnation of this writer was opened, everything fails with [`Error::Fenced`]; a spool on disk keeps its
+/// events. Opening it again would throw the other one out.
 ///
 /// **Dropping** it ends the stream at once: tickets fail with [`Error::Closed`], events in memory are lost, those on disk are
 /// sent at the next opening. [`close`](Writer::close) loses nothing.
@@ -125,23 +135,18 @@ impl Writer {
             Some(dir) => Some(spool::open(dir, writer_id.clone()).await?),
             None => None,
         };
-        let claim = publish::Claim {
+        let request = OpenWriterRequest {
             writer_id: writer_id.clone(),
             sessions,
             take_over,
         };
-        let opened = retrying(&retry, || claim.open(client)).await?;
+        let opened = retrying(&retry, || publish::open(client, request.clone())).await?;
         let (disk, waiting, recovered) = recover(disk, opened.last_seq).await?;
-        let shared = Arc::new(Shared::new(
-            &spool,
-            opened.last_seq,
-            waiting,
-            disk,
-            claim.sessions.clone(),
-        ));
-        let publisher = Publisher::new(client.clone(), claim, opened.fence, Arc::clone(&shared), retry);
-        let mut task = JoinSet::new();
+        let shared = Arc::new(Shared::new(&spool, opened.last_seq, waiting, disk));
         shared.set_fence(opened.fence);
+        shared.claimed(request.sessions, &opened.results);
+        let publisher = Publisher::new(client.clone(), writer_id.clone(), Arc::clone(&shared), retry);
+        let mut task = JoinSet::new();
         task.spawn(publisher.run());
         Ok(Writer {
             client: client.clone(),
@@ -230,22 +235,20 @@ impl Writer {
     }
 
     async fn renew(&self, sessions: Vec<WriterSession>, take_over: bool) -> Result<Vec<WriterSessionResult>> {
-        self.shared.set_sessions(sessions.clone());
+        let _turn = self.shared.claiming.lock().await;
         let request = RenewWriterRequest {
             writer_id: self.writer_id.clone(),
             fence: self.shared.fence(),
             sessions,
             take_over,
         };
-        let answer = retrying(self.client.retry(), || async {
-            let answer = self.client.session_events().renew_writer(request.clone()).await?;
-            Ok(answer.into_inner())
-        })
-        .await?;
+        let answer = retrying(self.client.retry(), || publish::renew(&self.client, request.clone())).await?;
+        self.shared.claimed(request.sessions, &answer.results);
         Ok(answer.results)
     }
 
-    /// Waits until all is acknowledged, then ends the stream politely. While the hub is away it waits for the hub: put a timeout
+    /// Waits until all is acknowledged, then ends the stream politely and lets go of all sessions, at once instead of when the lease
+    /// ends. While the hub is away it waits for the hub: put a timeout
     /// around it where that is too long, which then does what dropping does.
     ///
     /// # Errors
@@ -255,7 +258,21 @@ impl Writer {
         let flushed = self.shared.flush().await;
         // The task ends by itself: at once when the writer has failed, else after the hub's OK.
         while self.task.join_next().await.is_some() {}
+        if flushed.is_ok() && !self.shared.holds_nothing() {
+            // A hub that is away learns it by the end of the lease.
+            let _ = tokio::time::timeout(RELEASE_TIMEOUT, self.release()).await;
+        }
         flushed
+    }
+
+    /// Lets go of everything, so that nobody waits for a lease to end.
+    async fn release(&self) -> Result<()> {
+        let request = RenewWriterRequest {
+            writer_id: self.writer_id.clone(),
+            fence: self.shared.fence(),
+            ..RenewWriterRequest::default()
+        };
+        publish::renew(&self.client, request).await.map(drop)
     }
 }
 

@@ -140,8 +140,8 @@ impl Failure {
             | Reason::OwnerLost
             | Reason::StaleAttentionItem => Error::Refresh(self),
             Reason::Fenced => Error::Fenced(self),
-            Reason::SessionOwned
-            | Reason::StorageFull
+            Reason::SessionOwned => Error::SessionOwned(self),
+            Reason::StorageFull
             | Reason::Overloaded
             | Reason::Draining
             | Reason::QueueFull

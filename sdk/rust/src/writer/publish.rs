@@ -3,6 +3,7 @@
 //! The one thing to believe: it decides nothing about events. What to send and what is answered is the queue's, so losing a
 //! connection here loses a connection and nothing else.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use bellboard_proto::v1::publish_events_request::Frame as Up;
 use bellboard_proto::v1::publish_events_response::Frame as Down;
 use bellboard_proto::v1::session_events_service_client::SessionEventsServiceClient;
 use bellboard_proto::v1::{
-    ErrorReason, OpenWriterRequest, OpenWriterResponse, PublishEventsRequest, PublishEventsResponse, PublishKeepalive,
-    PublishOpen, PublishOpened, WriterSession,
+    ClosingReason, ErrorReason, OpenWriterRequest, OpenWriterResponse, PublishEventsRequest, PublishEventsResponse,
+    PublishKeepalive, PublishOpen, PublishOpened, RenewWriterRequest, RenewWriterResponse,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -40,22 +41,14 @@ const WINDOW_DEFAULT: Window = Window {
     bytes: 4 * 1024 * 1024,
 };
 
-/// A writer's claim to its sessions.
-pub(super) struct Claim {
-    pub(super) writer_id: String,
-    pub(super) sessions: Vec<WriterSession>,
-    pub(super) take_over: bool,
+/// Opens a writer under a new fence.
+pub(super) async fn open(client: &Client, request: OpenWriterRequest) -> Result<OpenWriterResponse> {
+    Ok(client.session_events().open_writer(request).await?.into_inner())
 }
 
-impl Claim {
-    pub(super) async fn open(&self, client: &Client) -> Result<OpenWriterResponse> {
-        let request = OpenWriterRequest {
-            writer_id: self.writer_id.clone(),
-            sessions: self.sessions.clone(),
-            take_over: self.take_over,
-        };
-        Ok(client.session_events().open_writer(request).await?.into_inner())
-    }
+/// Tells the hub what a writer holds.
+pub(super) async fn renew(client: &Client, request: RenewWriterRequest) -> Result<RenewWriterResponse> {
+    Ok(client.session_events().renew_writer(request).await?.into_inner())
 }
 
 /// One connection's stream.
@@ -78,24 +71,33 @@ enum End {
 /// The publishing task's state.
 pub(super) struct Publisher {
     client: Client,
-    claim: Claim,
-    fence: u64,
+    writer_id: String,
     // The other holder is the writer.
     shared: Arc<Shared>,
     backoff: Backoff,
-    /// The hub has forgotten the writer: open it anew before the next stream.
-    forgotten: bool,
+    /// How the next stream begins.
+    next: Next,
+}
+
+/// What the hub is told before a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing: it was told just now.
+    Dial,
+    /// What is held, under the fence that there is.
+    Renew,
+    /// The same under a new fence: the hub has forgotten the writer, or its fence is too old for a session.
+    Open,
 }
 
 impl Publisher {
-    pub(super) fn new(client: Client, claim: Claim, fence: u64, shared: Arc<Shared>, retry: RetryPolicy) -> Publisher {
+    pub(super) fn new(client: Client, writer_id: String, shared: Arc<Shared>, retry: RetryPolicy) -> Publisher {
         Publisher {
             client,
-            claim,
-            fence,
+            writer_id,
             shared,
             backoff: Backoff::new(retry),
-            forgotten: false,
+            next: Next::Dial,
         }
     }
 
@@ -137,7 +139,7 @@ impl Publisher {
     fn is_final(&mut self, error: &Error) -> bool {
         match error.reason() {
             Some(ErrorReason::WriterUnknown) => {
-                self.forgotten = true;
+                self.next = Next::Open;
                 false
             }
             // The next stream begins with what the hub has.
@@ -147,12 +149,7 @@ impl Publisher {
     }
 
     async fn stream(&mut self) -> Result<End> {
-        if self.forgotten {
-            self.claim.sessions = self.shared.sessions();
-            self.fence = self.claim.open(&self.client).await?.fence;
-            self.shared.set_fence(self.fence);
-            self.forgotten = false;
-        }
+        self.come_back().await?;
         let dialled = self.dial().await?;
         let connection = dialled.connection.clone();
         let end = self.publish(dialled).await;
@@ -165,13 +162,44 @@ impl Publisher {
         end
     }
 
+    /// Tells the hub what is held, and never takes any of it from another writer: that is the application's to say, each time.
+    async fn come_back(&mut self) -> Result<()> {
+        match self.next {
+            Next::Renew if !self.shared.holds_nothing() => {
+                let _turn = self.shared.claiming.lock().await;
+                let request = RenewWriterRequest {
+                    writer_id: self.writer_id.clone(),
+                    fence: self.shared.fence(),
+                    sessions: self.shared.held(),
+                    take_over: false,
+                };
+                let renewed = in_time(renew(&self.client, request.clone())).await?;
+                self.shared.claimed(request.sessions, &renewed.results);
+            }
+            Next::Open => {
+                let _turn = self.shared.claiming.lock().await;
+                let request = OpenWriterRequest {
+                    writer_id: self.writer_id.clone(),
+                    sessions: self.shared.held(),
+                    take_over: false,
+                };
+                let opened = in_time(open(&self.client, request.clone())).await?;
+                self.shared.claimed(request.sessions, &opened.results);
+                self.shared.set_fence(opened.fence);
+            }
+            Next::Renew | Next::Dial => {}
+        }
+        self.next = Next::Renew;
+        Ok(())
+    }
+
     async fn dial(&mut self) -> Result<Dialled> {
         self.shared.dialled();
         let connection = self.client.connection();
         let (up, frames) = mpsc::channel(FRAMES_AHEAD);
         let open = Up::Open(PublishOpen {
-            writer_id: self.claim.writer_id.clone(),
-            fence: self.fence,
+            writer_id: self.writer_id.clone(),
+            fence: self.shared.fence(),
         });
         // The channel is new and holds two: there is room.
         let _ = up.try_send(PublishEventsRequest { frame: Some(open) });
@@ -250,8 +278,13 @@ impl Publisher {
             Some(Down::Acknowledged(acknowledged)) => match self.shared.acknowledge(acknowledged.results) {
                 Acknowledged::Taken => self.backoff.reset(),
                 Acknowledged::OutOfStep => return Err(away("the hub misses an event before the ones it was sent")),
-                Acknowledged::Fenced(message) => return Err(fenced(message)),
+                Acknowledged::Fenced => {
+                    // The stream's own fence is good, so no later incarnation of this writer is there.
+                    self.next = Next::Open;
+                    return Err(away("a session was held under a newer fence since"));
+                }
             },
+            Some(Down::Closing(closing)) if closing.reason() == ClosingReason::Replaced => return Err(Error::Replaced),
             Some(Down::Closing(closing)) => {
                 let told = closing.retry_after.and_then(|told| Duration::try_from(told).ok());
                 return Ok(Some(End::Closing(told)));
@@ -261,6 +294,13 @@ impl Publisher {
         }
         Ok(None)
     }
+}
+
+/// What the hub does not answer in the time of a lease it does not answer at all.
+async fn in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(LEASE_DEFAULT, call)
+        .await
+        .unwrap_or_else(|_| Err(away("the hub did not answer")))
 }
 
 async fn opened(down: &mut Streaming<PublishEventsResponse>) -> Result<PublishOpened> {

@@ -54,8 +54,8 @@ pub(super) enum Acknowledged {
     Taken,
     /// The hub misses an append before this one: begin again from what it has.
     OutOfStep,
-    /// Somebody else took the writer or its sessions.
-    Fenced(String),
+    /// The append's session was held under a newer fence since: the writer must open anew before it may have it.
+    Fenced,
 }
 
 /// What a freshly opened stream's `last_seq` means.
@@ -219,7 +219,7 @@ impl Queue {
             if rejected.reason() == ErrorReason::SeqGap {
                 return Acknowledged::OutOfStep;
             } else if rejected.reason() == ErrorReason::Fenced {
-                return Acknowledged::Fenced(rejected.message.clone());
+                return Acknowledged::Fenced;
             }
         }
         if let Some(Waiting { bytes, answer, .. }) = self.sent.pop_front() {

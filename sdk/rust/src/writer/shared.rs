@@ -5,10 +5,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bellboard_proto::v1::{AppendResult, DeltaAppend, EventAppend, PublishBatch, WriterSession};
+use bellboard_proto::v1::{AppendResult, DeltaAppend, EventAppend, PublishBatch, WriterSession, WriterSessionResult};
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 
+use super::held::Held;
 use super::queue::{APPEND_BYTES_MAX, Acknowledged, Queue, Resync, Window};
 use super::spool::Disk;
 use super::{Spool, WriterStats, too_long};
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Who waits for room stands in line here, so that a large event is not overtaken for ever by small ones.
     line: tokio::sync::Mutex<()>,
+    /// Who tells the hub what is held has it, from the list to the answer: the hub takes every list for all that there is.
+    pub(super) claiming: tokio::sync::Mutex<()>,
     /// Rung when something was answered and when the writer ends; heard by who waits for room or for a flush.
     progress: Notify,
     /// Rung when there is something to send or the writer is to close; heard by the publishing task alone.
@@ -33,8 +36,7 @@ pub(super) struct Shared {
 struct State {
     queue: Queue,
     disk: Option<Disk>,
-    /// All that the writer holds, for the case that the hub must be told anew.
-    sessions: Vec<WriterSession>,
+    held: Held,
     fence: u64,
     dials: u64,
     closing: bool,
@@ -43,26 +45,21 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(
-        spool: &Spool,
-        last_seq: u64,
-        waiting: Vec<EventAppend>,
-        disk: Option<Disk>,
-        sessions: Vec<WriterSession>,
-    ) -> Shared {
+    pub(super) fn new(spool: &Spool, last_seq: u64, waiting: Vec<EventAppend>, disk: Option<Disk>) -> Shared {
         Shared {
             events_max: spool.events_max,
             bytes_max: spool.bytes_max,
             state: Mutex::new(State {
                 queue: Queue::new(last_seq, waiting),
                 disk,
-                sessions,
+                held: Held::default(),
                 fence: 0,
                 dials: 0,
                 closing: false,
                 ended: None,
             }),
             line: tokio::sync::Mutex::new(()),
+            claiming: tokio::sync::Mutex::new(()),
             progress: Notify::new(),
             work: Notify::new(),
         }
@@ -168,12 +165,18 @@ impl Shared {
         }
     }
 
-    pub(super) fn set_sessions(&self, sessions: Vec<WriterSession>) {
-        self.state().sessions = sessions;
+    /// The hub was told of these, and answered so.
+    pub(super) fn claimed(&self, named: Vec<WriterSession>, results: &[WriterSessionResult]) {
+        self.state().held.answered(named, results);
     }
 
-    pub(super) fn sessions(&self) -> Vec<WriterSession> {
-        self.state().sessions.clone()
+    /// All that the writer holds, as far as the hub has answered.
+    pub(super) fn held(&self) -> Vec<WriterSession> {
+        self.state().held.list()
+    }
+
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.state().held.is_empty()
     }
 
     pub(super) fn set_fence(&self, fence: u64) {
@@ -210,6 +213,7 @@ impl Shared {
         let mut state = self.state();
         let mut outcome = Acknowledged::Taken;
         for result in results {
+            state.held.acknowledged(&result);
             outcome = state.queue.acknowledge(result);
             if outcome != Acknowledged::Taken {
                 break;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bellboard_sdk::v1::{
     GetSessionRequest, OpenWriterRequest, OpenWriterResponse, PublishEventsRequest, PublishEventsResponse,
-    RefreshCredentialRequest, SubscribeRequest, SubscribeResponse, UpdateSubscriptionRequest,
-    UpdateSubscriptionResponse, publish_events_request, publish_events_response,
+    RefreshCredentialRequest, RenewWriterRequest, RenewWriterResponse, SubscribeRequest, SubscribeResponse,
+    UpdateSubscriptionRequest, UpdateSubscriptionResponse, WriterSessionResult, WriterSessionStatus,
+    publish_events_request, publish_events_response,
 };
 use bellboard_sdk::{Client, Options};
 use bytes::Bytes;
@@ -51,6 +52,7 @@ pub(crate) struct Hub {
 /// A call that is answered once.
 pub(crate) enum Unary {
     OpenWriter(OpenWriterRequest, oneshot::Sender<Result<Bytes, Status>>),
+    RenewWriter(RenewWriterRequest, oneshot::Sender<Result<Bytes, Status>>),
     GetSession(Option<String>, oneshot::Sender<Result<Bytes, Status>>),
     UpdateSubscription(UpdateSubscriptionRequest, oneshot::Sender<Result<Bytes, Status>>),
     /// With the key that it carried.
@@ -237,6 +239,25 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Answers the next RenewWriter, each session it names so, and gives what it asked.
+    pub(crate) async fn renew_writer(&mut self, statuses: &[WriterSessionStatus]) -> RenewWriterRequest {
+        let Unary::RenewWriter(request, answer) = self.unary().await else {
+            panic!("another call");
+        };
+        let result = |status: &WriterSessionStatus| WriterSessionResult {
+            status: (*status).into(),
+            ..WriterSessionResult::default()
+        };
+        let response = RenewWriterResponse {
+            results: statuses.iter().map(result).collect(),
+            ..RenewWriterResponse::default()
+        };
+        let _ = answer.send(Ok(response.encode_to_vec().into()));
+        request
+    }
+}
+
 #[derive(Clone)]
 struct SubscribeService {
     subscribe: mpsc::Sender<Dial<SubscribeRequest>>,
@@ -312,6 +333,17 @@ impl UnaryService<OpenWriterRequest> for SessionEventsService {
     fn call(&mut self, request: Request<OpenWriterRequest>) -> Answer<Bytes> {
         let (answer, receiver) = oneshot::channel();
         let call = Unary::OpenWriter(request.into_inner(), answer);
+        answered(self.call.clone(), call, receiver)
+    }
+}
+
+impl UnaryService<RenewWriterRequest> for SessionEventsService {
+    type Response = Bytes;
+    type Future = Answer<Bytes>;
+
+    fn call(&mut self, request: Request<RenewWriterRequest>) -> Answer<Bytes> {
+        let (answer, receiver) = oneshot::channel();
+        let call = Unary::RenewWriter(request.into_inner(), answer);
         answered(self.call.clone(), call, receiver)
     }
 }
@@ -404,6 +436,11 @@ serve!(SessionEventsService, |this, request| {
         }
         Some("OpenWriter") => {
             Grpc::new(Script::<OpenWriterRequest>::default())
+                .unary(this, request)
+                .await
+        }
+        Some("RenewWriter") => {
+            Grpc::new(Script::<RenewWriterRequest>::default())
                 .unary(this, request)
                 .await
         }

@@ -8,7 +8,8 @@ use bellboard_sdk::v1::publish_events_request::Frame as Up;
 use bellboard_sdk::v1::publish_events_response::Frame as Down;
 use bellboard_sdk::v1::{
     AppendResult, Closing, ClosingReason, Delta, DeltaAppend, ErrorReason, Event, EventAppend, EventDuplicate,
-    EventRejected, EventStored, PublishAcknowledged, PublishOpened, delta,
+    EventRejected, EventStored, PublishAcknowledged, PublishOpened, WriterSession, WriterSessionStatus, delta,
+    session_ref,
 };
 use bellboard_sdk::{Error, Spool, Writer, WriterOptions, session_id};
 use futures_util::FutureExt as _;
@@ -128,7 +129,7 @@ fn rejected(reason: ErrorReason) -> Outcome {
     Outcome::Rejected(EventRejected {
         reason: reason.into(),
         message: "no".to_owned(),
-        field: String::new(),
+        ..EventRejected::default()
     })
 }
 
@@ -207,11 +208,104 @@ async fn a_fenced_writer_is_over_and_takes_nothing_back() {
     let ticket = writer.append(append("a")).await.unwrap();
     let mut stream = accept(&mut hub, 0).await;
     entries(&mut stream, 1).await;
-    acknowledge(&stream, [(1, rejected(ErrorReason::Fenced))]).await;
+    stream
+        .fail(refusal(Code::FailedPrecondition, ErrorReason::Fenced))
+        .await;
     assert!(matches!(ticket.await, Err(Error::Fenced(_))));
     assert!(matches!(writer.append(append("b")).await, Err(Error::Fenced(_))));
     assert!(matches!(writer.flush().await, Err(Error::Fenced(_))));
     assert!(matches!(writer.close().await, Err(Error::Fenced(_))));
+}
+
+#[tokio::test]
+async fn a_replaced_stream_is_not_dialled_again() {
+    let mut hub = Hub::start().await;
+    let writer = open(&mut hub, options(), 0).await;
+    let ticket = writer.append(append("a")).await.unwrap();
+    let mut stream = accept(&mut hub, 0).await;
+    entries(&mut stream, 1).await;
+    let replaced = Closing {
+        reason: ClosingReason::Replaced.into(),
+        retry_after: None,
+    };
+    stream.send(Down::Closing(replaced)).await;
+    assert!(matches!(ticket.await, Err(Error::Replaced)));
+}
+
+/// A result for an append to session `s`.
+fn stored_in_s(seq: u64) -> Down {
+    let result = AppendResult {
+        seq,
+        session_id: "s".to_owned(),
+        outcome: Some(stored(seq)),
+        ..AppendResult::default()
+    };
+    Down::Acknowledged(PublishAcknowledged { results: vec![result] })
+}
+
+fn names(sessions: &[WriterSession]) -> Vec<String> {
+    let name = |session: &WriterSession| match session.session.clone().and_then(|session| session.r#ref) {
+        Some(session_ref::Ref::SessionId(id)) => id,
+        other => panic!("{other:?}"),
+    };
+    sessions.iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn who_comes_back_says_what_it_holds_and_takes_nothing() {
+    let mut hub = Hub::start().await;
+    let writer = open(&mut hub, options(), 0).await;
+    let first = writer.append(append("a")).await.unwrap();
+    let mut stream = accept(&mut hub, 0).await;
+    entries(&mut stream, 1).await;
+    stream.send(stored_in_s(1)).await;
+    first.await.unwrap();
+    stream.fail(Status::unknown("transport error")).await;
+    let request = hub.renew_writer(&[WriterSessionStatus::OwnedElsewhere]).await;
+    assert_eq!(
+        (names(&request.sessions), request.fence, request.take_over),
+        (vec!["s".to_owned()], FENCE, false)
+    );
+    // It is another's now: it is not asked for again.
+    let stream = accept(&mut hub, 1).await;
+    stream.fail(Status::unknown("transport error")).await;
+    accept(&mut hub, 1).await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_held_under_a_newer_fence_makes_the_writer_open_anew() {
+    let mut hub = Hub::start().await;
+    let writer = open(&mut hub, options(), 0).await;
+    let ticket = writer.append(append("a")).await.unwrap();
+    let mut stream = accept(&mut hub, 0).await;
+    entries(&mut stream, 1).await;
+    acknowledge(&stream, [(1, rejected(ErrorReason::Fenced))]).await;
+    let request = hub.open_writer(FENCE, 0).await;
+    assert!(!request.take_over, "it takes nothing from who lives");
+    let mut stream = accept(&mut hub, 0).await;
+    assert_eq!(entries(&mut stream, 1).await, ["1:a"], "no seq was consumed");
+    acknowledge(&stream, [(1, stored(0))]).await;
+    assert_eq!(ticket.await.unwrap().outcome, Some(stored(0)));
+}
+
+#[tokio::test]
+async fn a_writer_that_closes_lets_go_of_what_it_holds() {
+    let mut hub = Hub::start().await;
+    let writer = open(&mut hub, options(), 0).await;
+    writer.append(append("a")).await.unwrap();
+    let mut stream = accept(&mut hub, 0).await;
+    entries(&mut stream, 1).await;
+    let script = async {
+        stream.send(stored_in_s(1)).await;
+        assert!(stream.next().await.is_none(), "a half-close");
+        drop(stream);
+        hub.renew_writer(&[]).await
+    };
+    let (request, closed) = tokio::time::timeout(TOO_LONG, async { tokio::join!(script, writer.close()) })
+        .await
+        .unwrap();
+    closed.unwrap();
+    assert_eq!(names(&request.sessions), [""; 0]);
 }
 
 #[tokio::test]
@@ -365,8 +459,13 @@ async fn a_rejected_append_says_what_to_do_as_a_failed_call_does() {
     assert!(bellboard_sdk::accepted(result(Some(duplicate(0)))).is_ok());
     let refused = bellboard_sdk::accepted(result(Some(rejected(ErrorReason::PayloadReserved))));
     assert!(matches!(refused, Err(Error::InvalidRequest(_))));
-    let owned = bellboard_sdk::accepted(result(Some(rejected(ErrorReason::SessionOwned))));
-    assert!(owned.unwrap_err().is_retryable());
+    let Outcome::Rejected(mut owned) = rejected(ErrorReason::SessionOwned) else {
+        panic!("a rejection")
+    };
+    owned.metadata.insert("owner_writer_id".to_owned(), "other".to_owned());
+    let owned = bellboard_sdk::accepted(result(Some(Outcome::Rejected(owned)))).unwrap_err();
+    assert!(owned.is_retryable() && matches!(owned, Error::SessionOwned(_)));
+    assert_eq!(owned.owner(), Some("other"));
     assert!(
         bellboard_sdk::accepted(result(None)).is_err(),
         "of a later hub: as rejected"
