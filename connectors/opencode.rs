@@ -8,6 +8,7 @@
 mod answer;
 mod api;
 mod frame;
+mod held;
 mod map;
 mod places;
 mod reconcile;
@@ -99,7 +100,11 @@ pub async fn run(
     let installation = installation::load_or_create(&options.state_dir)?;
     let writer_id = writer_id(&installation, &options.url);
     let spool = options.state_dir.join("spool").join(&writer_id);
-    let opened = Hub::open(client, &writer_id, spool);
+    let api = api::Api::new(&options.url, options.password.clone()).map_err(Error::Refused)?;
+    let opened = async {
+        let sessions = held::sessions(client, &api, &writer_id).await?;
+        Hub::open(client, &writer_id, spool, sessions).await
+    };
     tokio::pin!(shutdown);
     let hub = tokio::select! {
         hub = opened => hub.map_err(Error::Hub)?,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bellboard_proto::v1::append_result::Outcome;
-use bellboard_proto::v1::{AppendResult, DeltaAppend, EventAppend};
+use bellboard_proto::v1::{AppendResult, DeltaAppend, EventAppend, WriterSession};
 use bellboard_sdk::{Client, Spool, Ticket, Writer, WriterOptions};
 use futures_util::FutureExt as _;
 use tracing::{info, warn};
@@ -31,12 +31,20 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Opens the writer, and waits for the hub as long as it is away.
+    /// Opens the writer with the sessions that it still holds, and waits for the hub as long as it is away. Those that another writer
+    /// holds are its own.
     ///
     /// # Errors
     /// As [`Writer::open`].
-    pub async fn open(client: &Client, writer_id: &str, spool: PathBuf) -> Result<Hub, bellboard_sdk::Error> {
-        let options = WriterOptions::new(writer_id).with_spool(Spool::on_disk(spool));
+    pub async fn open(
+        client: &Client,
+        writer_id: &str,
+        spool: PathBuf,
+        sessions: Vec<WriterSession>,
+    ) -> Result<Hub, bellboard_sdk::Error> {
+        let options = WriterOptions::new(writer_id)
+            .holding(sessions)
+            .with_spool(Spool::on_disk(spool));
         let writer = Writer::open(client, options).await?;
         info!(writer_id, "writing to the hub");
         Ok(Hub {
