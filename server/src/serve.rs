@@ -15,6 +15,7 @@ mod method;
 mod quotas;
 mod open;
 mod calls;
+mod partial;
 mod arriving;
 mod admission;
 mod connections;

@@ -277,7 +277,8 @@ pub const SUBSCRIPTIONS_PER_PRINCIPAL_DEFAULT: usize = 1024;
 pub const PUBLISHERS_PER_PRINCIPAL_DEFAULT: usize = 256;
 /// Most other calls of one principal in flight. They last milliseconds.
 pub const CALLS_PER_PRINCIPAL_DEFAULT: usize = 256;
-/// Bytes of one principal's requests that arrived and are not answered: sixteen of the largest.
+/// Bytes of one principal's requests that arrived and are not answered, and of its writers' messages that are not whole yet: sixteen of
+/// the largest.
 pub const REQUEST_BYTES_PER_PRINCIPAL_MAX: usize = 64 * 1024 * 1024;
 /// Most calls in flight, of one address, that need no key (health, and reflection on loopback).
 pub const STRANGER_CALLS_MAX: usize = 64;

@@ -114,6 +114,11 @@ impl Call {
         self.locked(|slot| slot.as_mut().map_or(Ok(()), |held| held.take(bytes)))
     }
 
+    /// So many bytes of the request have arrived and are not taken yet.
+    pub(super) fn holds(&self, bytes: usize) -> Result<(), Reached> {
+        self.locked(|slot| slot.as_mut().map_or(Ok(()), |held| held.hold(bytes)))
+    }
+
     /// For how long the peer has taken nothing of what it was given.
     pub(super) fn untaken_for(&self) -> Duration {
         match self.untaken_since.load(Ordering::Relaxed) {

@@ -109,6 +109,16 @@ impl Sources {
                 "Bytes of the newest events in memory.",
                 self.hub.window_bytes() as u64,
             ),
+            gauge(
+                "snapshot_bytes",
+                "Bytes of the snapshots that streams are given at the moment.",
+                self.hub.snapshots().held_bytes() as u64,
+            ),
+            gauge(
+                "request_bytes",
+                "Bytes of requests that arrived and are not answered, and of writers' messages that are not whole.",
+                self.quotas.request_bytes() as u64,
+            ),
             counter(
                 "snapshots_asked",
                 "Snapshots that streams asked for.",

@@ -26,7 +26,7 @@ pub(super) enum Quota {
     Publishers,
     /// Calls in flight.
     Calls,
-    /// Bytes of requests that arrived and are not answered.
+    /// Bytes of requests that arrived and are not answered, and of writers' messages that are not whole.
     RequestBytes,
     /// Calls in flight of an address, without a key.
     StrangerCalls,
@@ -133,6 +133,11 @@ impl Quotas {
         })
     }
 
+    /// Bytes of all requests that arrived and are not answered.
+    pub(super) fn request_bytes(&self) -> usize {
+        self.usage().values().map(|usage| usage.request_bytes).sum()
+    }
+
     /// How often each had no more to give.
     pub(super) fn refused(&self) -> BTreeMap<Quota, u64> {
         self.refused.counts()
@@ -156,16 +161,22 @@ impl Usage {
 impl Held {
     /// More bytes of the request have arrived.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Reached> {
+        self.hold(self.request_bytes + bytes)
+    }
+
+    /// So many bytes of the request have arrived and are not taken yet: more than before, or less.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reached> {
         let limit = limits::REQUEST_BYTES_PER_PRINCIPAL_MAX;
         let mut usage = self.quotas.usage();
         if let Some(usage) = usage.get_mut(&self.owner) {
-            if usage.request_bytes + bytes > limit {
+            let of_others = usage.request_bytes - self.request_bytes;
+            if bytes > self.request_bytes && of_others + bytes > limit {
                 let quota = Quota::RequestBytes;
                 self.quotas.refused.add(quota);
                 return Err(Reached { quota, limit });
             }
-            usage.request_bytes += bytes;
-            self.request_bytes += bytes;
+            usage.request_bytes = of_others + bytes;
+            self.request_bytes = bytes;
         }
         Ok(())
     }
@@ -237,6 +248,12 @@ mod tests {
         assert_eq!(other.take(1).unwrap_err().quota, Quota::RequestBytes);
         drop(one);
         other.take(half).unwrap();
+        // A writer's message is whole, and the next one begins.
+        other.hold(7).unwrap();
+        assert_eq!(quotas.request_bytes(), 7);
+        other.hold(half * 2).unwrap();
+        assert_eq!(other.hold(half * 2 + 1).unwrap_err().quota, Quota::RequestBytes);
+        assert_eq!(quotas.request_bytes(), half * 2, "what was refused does not count");
         drop(other);
         assert!(quotas.usage().is_empty());
     }

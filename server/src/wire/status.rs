@@ -108,9 +108,13 @@ pub fn unbuilt(what: &str) -> Status {
     )
 }
 
-/// The reason for what tonic answers by itself: a request that it does not take, or cannot read. None where it is not that.
+/// The reason for what tonic answers by itself: a request that it does not take, or cannot read. None where it is not that. What was
+/// refused with a reason while it arrived keeps that.
 #[must_use]
 pub fn unread(answer: &Status) -> Option<Status> {
+    if !answer.details().is_empty() {
+        return Some(answer.clone());
+    }
     if answer.code() == Code::OutOfRange {
         let message = format!("the request is longer than {REQUEST_BYTES_MAX} bytes; split it");
         let metadata = [("limit_bytes", REQUEST_BYTES_MAX.to_string())];
