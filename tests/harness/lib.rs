@@ -22,6 +22,8 @@ pub mod stream;
 pub mod replica;
 pub mod proxy;
 pub mod raw;
+pub mod bare;
+pub mod contract;
 pub mod metrics;
 pub mod opencode;
 pub mod tools;

@@ -304,6 +304,22 @@ pub async fn cli(data: &DataDir, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("the command prints text")
 }
 
+/// Makes a key with these flags of `bellboard key create`, and returns its text.
+///
+/// # Panics
+/// When it cannot be made.
+pub async fn key(data: &DataDir, flags: &[&str]) -> String {
+    cli(data, &[&["key", "create"], flags].concat()).await.trim().to_owned()
+}
+
+/// Revokes it.
+///
+/// # Panics
+/// When it cannot be revoked.
+pub async fn revoke(data: &DataDir, key: &str) {
+    cli(data, &["key", "revoke", key]).await;
+}
+
 /// Runs `bellboard connect opencode`. Killed when dropped.
 #[must_use]
 pub fn connect_opencode(data: &DataDir, hub: &Process, agent: &str) -> Child {

@@ -3,14 +3,15 @@
 //! Believe this: a [`Raw`] reads its socket and answers pings all the time, whether or not anybody takes what came, until it is frozen:
 //! then it does nothing at all, and stays connected.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use http::{Method, Request, Version};
+use http::{HeaderMap, Method, Request, Version};
 use prost::Message;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::Status;
 
 use crate::process::Process;
 use crate::within;
@@ -78,6 +79,13 @@ impl Raw {
             frozen,
             driver,
         }
+    }
+
+    /// The same connection with another key.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Raw {
+        key.clone_into(&mut self.key);
+        self
     }
 
     /// Does nothing from now on.
@@ -148,10 +156,114 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// Makes a call, and waits for the first message of its answer, or for the status where there is none.
+    ///
+    /// # Errors
+    /// The status.
+    ///
+    /// # Panics
+    /// When the connection is over.
+    pub async fn ask(&mut self, path: &str, request: &[u8]) -> Result<Bytes, Status> {
+        let head = self.head(path);
+        let mut opened = self.begin(head).await.expect("the connection lives");
+        opened
+            .send
+            .send_data(framed_bytes(request), true)
+            .expect("the call is open");
+        opened.first_message().await
+    }
+}
+
+impl Opened {
+    /// Waits for the first message of the answer, or for the status where there is none.
+    ///
+    /// # Errors
+    /// The status; also where the call was reset.
+    pub async fn first_message(self) -> Result<Bytes, Status> {
+        let answer = within("the answer", self.answer).await;
+        let answer = answer.map_err(|error| Status::unavailable(error.to_string()))?;
+        match Status::from_header_map(answer.headers()) {
+            Some(status) if status.code() != tonic::Code::Ok => Err(status),
+            _ => match Messages::new(answer.into_body()).next_bytes().await {
+                Ok(message) => Ok(message.unwrap_or_default()),
+                Err(status) => Err(status),
+            },
+        }
+    }
+}
+
+/// What comes on a stream, message by message. What is not asked for is not taken: the peer sees its window close.
+#[derive(Debug)]
+pub struct Messages {
+    stream: RecvStream,
+    come: BytesMut,
+}
+
+impl Messages {
+    /// Of an answer's body.
+    #[must_use]
+    pub fn new(stream: RecvStream) -> Messages {
+        let come = BytesMut::new();
+        Messages { stream, come }
+    }
+
+    /// The next message; none after the last one, where the call ended well.
+    ///
+    /// # Errors
+    /// The status that ended the call.
+    ///
+    /// # Panics
+    /// When it is no message of this kind.
+    pub async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+        let bytes = self.next_bytes().await?;
+        Ok(bytes.map(|bytes| M::decode(bytes).expect("a message of this kind")))
+    }
+
+    async fn next_bytes(&mut self) -> Result<Option<Bytes>, Status> {
+        loop {
+            if let Some(message) = self.whole() {
+                return Ok(Some(message));
+            }
+            match within("more of the answer", self.stream.data()).await {
+                Some(Ok(data)) => {
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    self.come.extend_from_slice(&data);
+                }
+                Some(Err(error)) => return Err(Status::unavailable(error.to_string())),
+                None => return self.ended().await.map(|()| None),
+            }
+        }
+    }
+
+    fn whole(&mut self) -> Option<Bytes> {
+        let length = self.come.get(1..5)?;
+        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        if self.come.len() < 5 + length {
+            return None;
+        }
+        self.come.advance(5);
+        Some(self.come.split_to(length).freeze())
+    }
+
+    async fn ended(&mut self) -> Result<(), Status> {
+        let trailers = within("the trailers", self.stream.trailers()).await;
+        let trailers = trailers.map_err(|error| Status::unavailable(error.to_string()))?;
+        let none = HeaderMap::new();
+        match Status::from_header_map(trailers.as_ref().unwrap_or(&none)) {
+            Some(status) if status.code() != tonic::Code::Ok => Err(status),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A message as gRPC sends it.
 #[must_use]
 pub fn framed(message: &impl Message) -> Bytes {
-    let message = message.encode_to_vec();
+    framed_bytes(&message.encode_to_vec())
+}
+
+fn framed_bytes(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).expect("a length");
-    [&[0][..], &length.to_be_bytes(), &message].concat().into()
+    [&[0][..], &length.to_be_bytes(), message].concat().into()
 }

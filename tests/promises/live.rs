@@ -72,6 +72,22 @@ impl Publisher {
         }
     }
 
+    /// Waits until the hub ends the stream: the reason of its last frame, and the status behind it.
+    pub(crate) async fn ended(&mut self) -> (Option<v1::ClosingReason>, tonic::Code) {
+        let mut reason = None;
+        loop {
+            match within("the end of a writer's stream", self.answers.message()).await {
+                Ok(Some(answer)) => {
+                    if let Some(v1::publish_events_response::Frame::Closing(closing)) = answer.frame {
+                        reason = Some(closing.reason());
+                    }
+                }
+                Ok(None) => return (reason, tonic::Code::Ok),
+                Err(status) => return (reason, status.code()),
+            }
+        }
+    }
+
     /// Passes a delta on, behind everything before it.
     pub(crate) async fn delta(&self, delta: v1::DeltaAppend) {
         self.send(v1::publish_entry::Entry::Delta(delta)).await;
