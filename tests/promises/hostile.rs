@@ -2,6 +2,13 @@
 
 mod quotas;
 mod metrics;
+mod bystanders;
+mod stalled;
+mod vanished;
+mod writers;
+mod resets;
+mod floods;
+mod storm;
 
 use bellboard_proto::v1::{self, ErrorReason, subscribe_request::Start};
 use bellboard_tests::events::{all, from, from_now, on, session};
