@@ -28,11 +28,11 @@ async fn m_19_the_hubs_advice_is_kept_whatever_the_application_asks_for() {
     assert!(matches!(frame_of(&mut frames).await, Frame::Closing(_)));
     let control = frames.control();
     let script = async {
+        // The application has taken the closing, so the advice is known; a dial that is under way may be ended by this.
         control.redial();
         is_patient(&mut hub).await;
         let busy = advice(Code::ResourceExhausted, ErrorReason::Overloaded, ADVISED);
         hub.subscribe().await.refuse(busy);
-        control.redial();
         is_patient(&mut hub).await;
         let stream = hub.subscribe().await.open();
         stream.send(subscribed("b", Answer::Resumed, 0)).await;
