@@ -107,14 +107,7 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::writer;
-
-    fn claim(id: &str, fence: u64) -> Claim {
-        Claim {
-            writer: writer(id),
-            fence,
-        }
-    }
+    use crate::testing::{claim, writer};
 
     #[test]
     fn every_row_of_the_table() {

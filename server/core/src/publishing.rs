@@ -122,14 +122,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::testing::writer;
-
-    fn claim(id: &str, fence: u64) -> Claim {
-        Claim {
-            writer: writer(id),
-            fence,
-        }
-    }
+    use crate::testing::{claim, writer};
 
     fn outrun(place: &mut Place) -> Option<Outrun> {
         place.outrun().now_or_never()

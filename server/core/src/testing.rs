@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::event::{Draft, Event, Family, ItemKey, ItemStep, Kind, Routing, SessionRef, SessionStep};
+use crate::hold::Claim;
 use crate::id::{EventId, PrincipalId, SessionId, TenantId, WriterId};
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::link::Link;
@@ -70,6 +71,13 @@ pub(crate) fn session(text: &str) -> SessionId {
 
 pub(crate) fn writer(text: &str) -> WriterId {
     WriterId::parse(text).unwrap()
+}
+
+pub(crate) fn claim(id: &str, fence: u64) -> Claim {
+    Claim {
+        writer: writer(id),
+        fence,
+    }
 }
 
 /// One session, and nothing below it.

@@ -124,7 +124,11 @@ impl<'a> Decision<'a> {
                     None => self.changes.sessions.push(session.clone()),
                 }
             }
-            if before.map_or(&Hold::default(), |before| &before.hold) != &session.hold {
+            let is_held_otherwise = match before {
+                Some(before) => before.hold != session.hold,
+                None => session.hold != Hold::default(),
+            };
+            if is_held_otherwise {
                 self.changes.holds.push((session.number, session.hold.clone()));
             }
         }

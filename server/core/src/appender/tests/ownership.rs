@@ -312,8 +312,8 @@ async fn a_node_never_believes_dead_whom_another_hears() {
 
 #[tokio::test]
 async fn what_a_node_keeps_of_holds_is_true_only_until_another_changes_them() {
-    let here = Rig::new().await;
-    let there = Rig::beside(&here).await;
+    let there = Rig::new().await;
+    let here = Rig::beside(&there).await;
     let a = here.open("a").await;
     stored(&one(&here, Some(&a), seq(1, draft("s"))).await);
     let b = there.open("b").await;
@@ -353,8 +353,8 @@ async fn speak(rig: &Rig, claim: &Claim, at: u64, text: &'static str) {
 
 #[tokio::test]
 async fn fragments_of_who_lost_its_session_go_no_further_at_any_node() {
-    let here = Rig::new().await;
-    let there = Rig::beside(&here).await;
+    let there = Rig::new().await;
+    let here = Rig::beside(&there).await;
     let a = here.open("a").await;
     let started = item_draft("s", "m", ItemStep::Started);
     stored(&one(&here, Some(&a), seq(1, started)).await);
