@@ -66,14 +66,11 @@ pub async fn look(
         return Ok(Vec::new());
     }
     let ended = appender.end_leases(log.clone(), due).await?;
-    let mut leases = log.leases();
-    for Ended { writer, sessions } in &ended {
-        // Who holds more than is let go at once has its turn again at the next look.
-        if sessions.len() < limits::WRITER_SESSIONS_MAX {
-            leases.forget(writer);
-        }
+    // Where there were more than are let go at once, their writers have another turn at the next look.
+    if ended.iter().map(|ended| ended.sessions.len()).sum::<usize>() < limits::WRITER_SESSIONS_MAX {
+        let mut leases = log.leases();
+        ended.iter().for_each(|ended| leases.forget(&ended.writer));
     }
-    drop(leases);
     // Who held nothing is nobody's loss.
     Ok(ended.into_iter().filter(|ended| !ended.sessions.is_empty()).collect())
 }
