@@ -39,8 +39,10 @@ pub struct Ended {
 #[derive(Debug)]
 struct Lease {
     sign: Sign,
-    /// When it was last heard, here or by its row.
+    /// When it was last heard here, or first seen.
     heard: Duration,
+    /// When its row last told of it what this process did not write.
+    seen: Option<Duration>,
     /// When its row last told of it, as far as is known here.
     told: Duration,
     /// Whether it spoke here since then.
@@ -84,16 +86,13 @@ impl Leases {
             // A row that was read before a newer one tells nothing.
             Some(lease) if lease.sign.fence > sign.fence => {}
             Some(lease) => {
-                *lease = Lease {
-                    sign,
-                    heard: now,
-                    told: now,
-                    spoke: false,
-                };
+                lease.sign = sign;
+                (lease.seen, lease.told, lease.spoke) = (Some(now), now, false);
             }
             None => {
                 let lease = Lease {
                     heard: now,
+                    seen: Some(now),
                     told: now,
                     spoke: false,
                     sign,
@@ -123,6 +122,7 @@ impl Leases {
                 beat,
             },
             heard: now,
+            seen: None,
             told: now,
             spoke: false,
         };
@@ -183,7 +183,7 @@ impl Leases {
     #[must_use]
     pub fn left(&self, writer: &WriterId, now: Duration) -> Option<Duration> {
         let lease = self.leases.get(writer)?;
-        (lease.heard + limits::LEASE_DURATION).checked_sub(now)
+        lease.until().checked_sub(now)
     }
 }
 
@@ -197,7 +197,8 @@ impl Leases {
             .map(|(writer, lease)| {
                 let (heard, told) = (now.saturating_sub(lease.heard), now.saturating_sub(lease.told));
                 let newest = signs.contains(&lease.sign);
-                format!("{writer} {heard:?} {told:?} {} {newest}", lease.spoke)
+                let left = lease.until().saturating_sub(now);
+                format!("{writer} {heard:?} {left:?} {told:?} {} {newest}", lease.spoke)
             })
             .collect();
         all.sort();
@@ -207,7 +208,14 @@ impl Leases {
 
 impl Lease {
     fn lives(&self, now: Duration) -> bool {
-        now.saturating_sub(self.heard) < limits::LEASE_DURATION
+        now < self.until()
+    }
+
+    /// When it ends. Who hears a writer tells its row a little later, so who only sees the row waits so much longer.
+    fn until(&self) -> Duration {
+        let heard = self.heard + limits::LEASE_DURATION;
+        let seen = self.seen.map(|seen| seen + limits::LEASE_DURATION + limits::LEASE_BEAT);
+        heard.max(seen.unwrap_or_default())
     }
 }
 

@@ -65,7 +65,9 @@ fn what_another_process_wrote_is_a_sign_of_life_and_an_older_row_is_not() {
         let now = pass(&mut leases, now, SECOND + LEASE);
         assert!(leases.lives(newer, now));
         leases.observe(sign("w", 1, 50, 50), now);
-        let now = pass(&mut leases, now, LEASE + LEASE);
+        let now = pass(&mut leases, now, LEASE + LEASE + limits::LEASE_BEAT - SECOND);
+        assert_eq!(leases.ended(now), [], "who hears it may be about to say so");
+        let now = pass(&mut leases, now, now + SECOND);
         assert_eq!(leases.ended(now), [writer("w")]);
     }
 }

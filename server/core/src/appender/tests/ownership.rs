@@ -8,7 +8,7 @@ use crate::event::{DedupeKey, Draft, ItemStep, SessionRef, SessionStep};
 use crate::hold::{Barred, Hold, Take};
 use crate::interest::Detail;
 use crate::lease::Ended;
-use crate::limits::{LEASE_DURATION, LEASE_TICK};
+use crate::limits::{LEASE_BEAT, LEASE_DURATION, LEASE_TICK};
 use crate::session::SessionFacts;
 use crate::store::Store as _;
 use crate::subscription::frame::Frame;
@@ -272,7 +272,7 @@ async fn a_restart_gives_every_lease_a_whole_period() {
         Refusal::SessionOwned
     );
     assert_eq!(after.pass(LEASE_DURATION - SECOND).await, []);
-    assert_eq!(after.pass(2 * LEASE_TICK).await.len(), 1);
+    assert_eq!(after.pass(LEASE_BEAT + LEASE_TICK).await.len(), 1);
     stored(&one(&after, None, append(draft("s"))).await);
 }
 
@@ -305,7 +305,7 @@ async fn a_node_never_believes_dead_whom_another_hears() {
         );
     }
     // Its node dies: nobody counts its beats on.
-    let ended = far.pass(LEASE_DURATION + 2 * LEASE_TICK).await;
+    let ended = far.pass(LEASE_DURATION + LEASE_BEAT + 2 * LEASE_TICK).await;
     assert_eq!(ended.len(), 1);
     stored(&one(&far, None, append(draft("s"))).await);
 }
