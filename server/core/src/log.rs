@@ -182,7 +182,6 @@ impl Log {
     }
 
     /// Its writers' leases. To be held for one look or one change, never over an await.
-    #[must_use]
     pub fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
