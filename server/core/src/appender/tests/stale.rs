@@ -372,7 +372,8 @@ impl World {
                     .signs()
                     .into_iter()
                     .any(|sign| sign.writer == claim.writer && sign.fence == claim.fence);
-                if newest {
+                // A lease that has ended is not renewed by a frame, whether anybody has looked or not.
+                if newest && self.lives(&claim.writer, self.time()) {
                     self.heard(who, self.writers[who].home);
                 }
             }
