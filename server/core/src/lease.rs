@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::id::WriterId;
 use crate::limits;
+use crate::subscription::registry::Nodes;
 
 pub use ends::{look, run};
 
@@ -42,7 +43,7 @@ struct Lease {
     /// When it was last heard here, or first seen.
     heard: Duration,
     /// When its row last told of it what this process did not write.
-    seen: Option<Duration>,
+    seen: Duration,
     /// When its row last told of it, as far as is known here.
     told: Duration,
     /// Whether it spoke here since then.
@@ -87,12 +88,12 @@ impl Leases {
             Some(lease) if lease.sign.fence > sign.fence => {}
             Some(lease) => {
                 lease.sign = sign;
-                (lease.seen, lease.told, lease.spoke) = (Some(now), now, false);
+                (lease.seen, lease.told, lease.spoke) = (now, now, false);
             }
             None => {
                 let lease = Lease {
                     heard: now,
-                    seen: Some(now),
+                    seen: now,
                     told: now,
                     spoke: false,
                     sign,
@@ -122,7 +123,7 @@ impl Leases {
                 beat,
             },
             heard: now,
-            seen: None,
+            seen: now,
             told: now,
             spoke: false,
         };
@@ -130,16 +131,16 @@ impl Leases {
     }
 
     /// Whether a writer whose row was just read still has its lease.
-    pub fn lives(&mut self, sign: Sign, now: Duration) -> bool {
+    pub fn lives(&mut self, sign: Sign, now: Duration, nodes: Nodes) -> bool {
         let writer = sign.writer.clone();
         self.observe(sign, now);
-        self.leases.get(&writer).is_some_and(|lease| lease.lives(now))
+        self.leases.get(&writer).is_some_and(|lease| lease.lives(now, nodes))
     }
 
     /// The writers whose leases have ended, as far as is known here: to be looked at once more in the store.
-    pub fn ended(&mut self, now: Duration) -> Vec<WriterId> {
+    pub fn ended(&mut self, now: Duration, nodes: Nodes) -> Vec<WriterId> {
         self.look(now);
-        let ended = self.leases.iter().filter(|(_, lease)| !lease.lives(now));
+        let ended = self.leases.iter().filter(|(_, lease)| !lease.lives(now, nodes));
         ended.map(|(writer, _)| writer.clone()).collect()
     }
 
@@ -207,15 +208,17 @@ impl Leases {
 }
 
 impl Lease {
-    fn lives(&self, now: Duration) -> bool {
-        now < self.until()
+    fn lives(&self, now: Duration, nodes: Nodes) -> bool {
+        let patience = match nodes {
+            Nodes::One => Duration::ZERO,
+            // Whoever hears a writer tells its row a little later.
+            Nodes::Several => limits::LEASE_BEAT,
+        };
+        now < self.until() + patience
     }
 
-    /// When it ends. Who hears a writer tells its row a little later, so who only sees the row waits so much longer.
     fn until(&self) -> Duration {
-        let heard = self.heard + limits::LEASE_DURATION;
-        let seen = self.seen.map(|seen| seen + limits::LEASE_DURATION + limits::LEASE_BEAT);
-        heard.max(seen.unwrap_or_default())
+        self.heard.max(self.seen) + limits::LEASE_DURATION
     }
 }
 

@@ -195,8 +195,8 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 /// How often leases are looked at: one that ended is noticed within a sixth of its length.
 pub const LEASE_TICK: Duration = Duration::from_secs(5);
 
-/// How long the row of a writer that is heard may tell nothing of it, where other nodes look at rows: three beats in a lease. Who only sees
-/// the row waits so much longer than a lease: a writer that speaks at the last moment is told of at the next tick, and the store may be slow.
+/// How long the row of a writer that is heard may tell nothing of it, where other nodes look at rows: three beats in a lease. Where there
+/// are several nodes, each waits so much longer than a lease: a writer that speaks to another at the last moment is told of at the next tick.
 pub const LEASE_BEAT: Duration = Duration::from_secs(10);
 
 /// Most sessions that a writer may name at once, and most that it is released from at once: what one connector of a busy machine holds in

@@ -204,7 +204,7 @@ impl Committer {
             let known = Known {
                 dedupes: wanted.dedupes(&mut *transaction, rows).await?,
                 repeats: wanted.repeats(&mut *transaction, rows).await?,
-                living: living(&log, signs, begin),
+                living: living(&log, signs, begin, self.nodes),
             };
             let mut decision = Decision::new(row, rows, known, &*self.encode, self.clock.now());
             for at in own {

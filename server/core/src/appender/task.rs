@@ -16,6 +16,7 @@ use crate::lease::{Ended, Sign};
 use crate::log::Log;
 use crate::offset::LogKey;
 use crate::store;
+use crate::subscription::registry::Nodes;
 
 /// Where one task of a batch stands among the jobs.
 #[derive(Clone, Copy, Debug)]
@@ -173,14 +174,14 @@ pub(super) fn hear(log: &Log, jobs: &[Job], tasks: impl Iterator<Item = Task>, r
 }
 
 /// The writers of these whose leases live.
-pub(super) fn living(log: &Log, signs: Vec<Sign>, now: Duration) -> HashSet<WriterId> {
+pub(super) fn living(log: &Log, signs: Vec<Sign>, now: Duration, nodes: Nodes) -> HashSet<WriterId> {
     if signs.is_empty() {
         return HashSet::new();
     }
     let mut leases = log.leases();
     let living = signs.into_iter().filter_map(|sign| {
         let writer = sign.writer.clone();
-        leases.lives(sign, now).then_some(writer)
+        leases.lives(sign, now, nodes).then_some(writer)
     });
     living.collect()
 }

@@ -61,7 +61,7 @@ pub async fn look(
         }
         leases.loaded();
     }
-    let due = log.leases().ended(clock.elapsed());
+    let due = log.leases().ended(clock.elapsed(), nodes);
     if due.is_empty() {
         return Ok(Vec::new());
     }

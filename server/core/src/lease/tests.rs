@@ -22,7 +22,7 @@ fn pass(leases: &mut Leases, from: Duration, until: Duration) -> Duration {
     let mut now = from;
     while now < until {
         now = (now + limits::LEASE_TICK).min(until);
-        leases.ended(now);
+        leases.ended(now, Nodes::One);
     }
     until
 }
@@ -32,16 +32,19 @@ fn a_lease_lives_from_its_last_sign_and_not_longer() {
     let mut leases = Leases::default();
     leases.begin(&writer("w"), 1, 0, SECOND);
     let now = pass(&mut leases, SECOND, SECOND + LEASE - SECOND / 2);
-    assert!(leases.lives(sign("w", 1, 0, 0), now));
+    assert!(leases.lives(sign("w", 1, 0, 0), now, Nodes::One));
     leases.hear(&writer("w"), 1, now);
     let now = pass(&mut leases, now, now + LEASE - SECOND / 2);
-    assert_eq!(leases.ended(now), []);
+    assert_eq!(leases.ended(now, Nodes::One), []);
     assert_eq!(leases.left(&writer("w"), now), Some(SECOND / 2));
     let now = pass(&mut leases, now, now + SECOND / 2);
-    assert_eq!(leases.ended(now), [writer("w")]);
-    assert!(!leases.lives(sign("w", 1, 0, 0), now), "an old sign is none");
+    assert_eq!(leases.ended(now, Nodes::One), [writer("w")]);
+    assert!(
+        !leases.lives(sign("w", 1, 0, 0), now, Nodes::One),
+        "an old sign is none"
+    );
     leases.forget(&writer("w"));
-    assert_eq!(leases.ended(now), []);
+    assert_eq!(leases.ended(now, Nodes::One), []);
 }
 
 #[test]
@@ -52,7 +55,7 @@ fn an_old_fence_renews_nothing() {
     leases.hear(&writer("w"), 1, now);
     leases.hear(&writer("stranger"), 1, now);
     let now = pass(&mut leases, now, SECOND + LEASE);
-    assert_eq!(leases.ended(now), [writer("w")]);
+    assert_eq!(leases.ended(now, Nodes::One), [writer("w")]);
 }
 
 #[test]
@@ -63,12 +66,16 @@ fn what_another_process_wrote_is_a_sign_of_life_and_an_older_row_is_not() {
         let now = pass(&mut leases, SECOND, LEASE);
         leases.observe(newer.clone(), now);
         let now = pass(&mut leases, now, SECOND + LEASE);
-        assert!(leases.lives(newer, now));
+        assert!(leases.lives(newer, now, Nodes::Several));
         leases.observe(sign("w", 1, 50, 50), now);
         let now = pass(&mut leases, now, LEASE + LEASE + limits::LEASE_BEAT - SECOND);
-        assert_eq!(leases.ended(now), [], "who hears it may be about to say so");
+        assert_eq!(
+            leases.ended(now, Nodes::Several),
+            [],
+            "who hears it may be about to say so"
+        );
         let now = pass(&mut leases, now, now + SECOND);
-        assert_eq!(leases.ended(now), [writer("w")]);
+        assert_eq!(leases.ended(now, Nodes::Several), [writer("w")]);
     }
 }
 
@@ -77,11 +84,11 @@ fn a_look_that_comes_late_gives_every_lease_a_whole_period() {
     let mut leases = Leases::default();
     leases.begin(&writer("w"), 1, 0, SECOND);
     let now = SECOND + LEASE + limits::LEASE_TICK + SECOND;
-    assert!(leases.lives(sign("w", 1, 0, 0), now), "the machine slept");
+    assert!(leases.lives(sign("w", 1, 0, 0), now, Nodes::One), "the machine slept");
     let now = pass(&mut leases, now, now + LEASE - SECOND);
-    assert!(leases.lives(sign("w", 1, 0, 0), now));
+    assert!(leases.lives(sign("w", 1, 0, 0), now, Nodes::One));
     let now = pass(&mut leases, now, now + SECOND);
-    assert_eq!(leases.ended(now), [writer("w")], "only once");
+    assert_eq!(leases.ended(now, Nodes::One), [writer("w")], "only once");
 }
 
 #[test]
