@@ -27,6 +27,7 @@ mod event_rows;
 mod sessions;
 mod session_row;
 mod stood;
+mod audience;
 
 mod wanted;
 mod read;

@@ -97,6 +97,33 @@ impl Append {
         }))
     }
 
+    /// The session opens in this project, under an agent of this vendor.
+    #[must_use]
+    pub fn opens_in(self, project: &str, vendor: &str) -> Append {
+        let facts = v1::SessionFacts {
+            project: project.into(),
+            vendor: vendor.into(),
+            ..v1::SessionFacts::default()
+        };
+        self.with(Payload::SessionOpened(v1::SessionOpened {
+            facts: Some(facts),
+            ..v1::SessionOpened::default()
+        }))
+    }
+
+    /// The session moves to this project.
+    #[must_use]
+    pub fn moves_to(self, project: &str) -> Append {
+        let facts = v1::SessionFacts {
+            project: project.into(),
+            ..v1::SessionFacts::default()
+        };
+        self.with(Payload::SessionUpdated(v1::SessionUpdated {
+            facts: Some(facts),
+            ..v1::SessionUpdated::default()
+        }))
+    }
+
     /// The session opens as the child of another.
     #[must_use]
     pub fn opens_below(self, parent: &str) -> Append {
@@ -155,6 +182,28 @@ impl Append {
     fn event(&mut self) -> &mut v1::Event {
         self.0.event.get_or_insert_default()
     }
+}
+
+/// An append without a session: a connector of this id is there.
+#[must_use]
+pub fn connector_online(connector_id: &str) -> Append {
+    of_tenant(Payload::ConnectorOnline(v1::ConnectorOnline {
+        connector_id: connector_id.into(),
+        ..v1::ConnectorOnline::default()
+    }))
+}
+
+/// An append without a session: a connector of this id leaves.
+#[must_use]
+pub fn connector_offline(connector_id: &str) -> Append {
+    of_tenant(Payload::ConnectorOffline(v1::ConnectorOffline {
+        connector_id: connector_id.into(),
+        ..v1::ConnectorOffline::default()
+    }))
+}
+
+fn of_tenant(payload: Payload) -> Append {
+    Append::default().with(payload)
 }
 
 /// A fragment of a message's text.
@@ -228,6 +277,12 @@ fn interest(selector: Selector, detail: v1::Detail) -> v1::Interest {
         families: Vec::new(),
         detail: detail.into(),
     }
+}
+
+/// All sessions of one vendor's agents.
+#[must_use]
+pub fn vendor(vendor: &str, detail: v1::Detail) -> v1::Interest {
+    interest(Selector::Vendor(v1::VendorSelector { vendor: vendor.into() }), detail)
 }
 
 /// A subscription that begins here.

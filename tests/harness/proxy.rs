@@ -23,13 +23,14 @@ pub struct Proxy {
     /// `http://127.0.0.1:PORT`.
     pub url: String,
     weather: Arc<watch::Sender<Weather>>,
+    upstream: watch::Sender<String>,
     dials: watch::Receiver<u64>,
 }
 
 impl Proxy {
     /// In front of the hub at this address.
     pub async fn before(hub_url: &str) -> Proxy {
-        let upstream = hub_url.trim_start_matches("http://").to_owned();
+        let (upstream, hub) = watch::channel(address(hub_url));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let weather = Arc::new(watch::Sender::new(Weather::Fair));
@@ -41,13 +42,25 @@ impl Proxy {
                     continue;
                 }
                 dialled.send_modify(|dials| *dials += 1);
-                let Ok(hub) = TcpStream::connect(&upstream).await else {
+                let address = hub.borrow().clone();
+                let Ok(hub) = TcpStream::connect(&address).await else {
                     continue;
                 };
                 tokio::spawn(carry(client, hub, watched.subscribe()));
             }
         });
-        Proxy { url, weather, dials }
+        Proxy {
+            url,
+            weather,
+            upstream,
+            dials,
+        }
+    }
+
+    /// Carries again, to a hub at another address.
+    pub fn move_to(&self, hub_url: &str) {
+        self.upstream.send_replace(address(hub_url));
+        self.mend();
     }
 
     /// Breaks all connections and refuses new ones.
@@ -72,6 +85,10 @@ impl Proxy {
             .await
             .expect("the proxy lives");
     }
+}
+
+fn address(hub_url: &str) -> String {
+    hub_url.trim_start_matches("http://").to_owned()
 }
 
 async fn carry(mut client: TcpStream, mut hub: TcpStream, mut weather: watch::Receiver<Weather>) {

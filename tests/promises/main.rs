@@ -24,6 +24,7 @@ mod durability;
 mod landed;
 mod verify;
 mod backup;
+mod connectors;
 mod every_frame;
 mod ownership;
 mod hostile;

@@ -28,6 +28,7 @@ async fn open(client: &Client, writer: &str, sessions: &[&str], take_over: bool)
         writer_id: writer.into(),
         sessions: holding(sessions),
         take_over,
+        acknowledged_seq: 0,
     };
     let mut events = client.events.clone();
     let opened = within("the answer to OpenWriter", events.open_writer(request)).await;

@@ -159,6 +159,7 @@ impl Stream {
                 life: 1,
             }],
             take_over: false,
+            acknowledged_seq: 0,
         };
         let opened = connection.unary(OPEN_WRITER, &open.encode_to_vec()).await?;
         let v1::OpenWriterResponse { fence, last_seq, .. } = v1::OpenWriterResponse::decode(opened)?;

@@ -4821,14 +4821,15 @@ pub mod command_service_client {
         }
     }
 }
-/// A connector is there. A tenant-level event: it has no session and no index; each subscriber that holds one of the
-/// connector's sessions gets it once.
+/// A connector is there. A tenant-level event: it has no session and no index, and is appended with a writer and without a session.
+/// Each subscriber that looks at one of the sessions that the writer holds at that moment gets it once, if it wants the connector
+/// family of it at CONTENT or LIVE; who looks at all of the tenant gets it whatever the writer holds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConnectorOnline {
-    /// The connector.
+    /// The connector, as it calls itself: 1 to 256 bytes. Required.
     #[prost(string, tag = "1")]
     pub connector_id: ::prost::alloc::string::String,
-    /// Its writer.
+    /// Its writer. Empty, or the writer that appends.
     #[prost(string, tag = "2")]
     pub writer_id: ::prost::alloc::string::String,
     /// Whose agents it ties to the hub.
@@ -4854,13 +4855,13 @@ impl ::prost::Name for ConnectorOnline {
         "/bellboard.v1.ConnectorOnline".into()
     }
 }
-/// A connector said that it leaves. Tenant-level, as `ConnectorOnline`.
+/// A connector said that it leaves. Tenant-level, as `ConnectorOnline`. It releases no session: leases do.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConnectorOffline {
-    /// The connector.
+    /// The connector. Required.
     #[prost(string, tag = "1")]
     pub connector_id: ::prost::alloc::string::String,
-    /// Its writer.
+    /// Its writer. Empty, or the writer that appends.
     #[prost(string, tag = "2")]
     pub writer_id: ::prost::alloc::string::String,
     /// Why, in words. May be empty.
@@ -4877,18 +4878,28 @@ impl ::prost::Name for ConnectorOffline {
         "/bellboard.v1.ConnectorOffline".into()
     }
 }
-/// A connector's lease ended without a word. Tenant-level, as `ConnectorOnline`. Written by the hub only.
+/// A connector was lost, or the hub lost something of it: `reason` tells which. Tenant-level, as `ConnectorOnline`. Written by the hub
+/// only. It says nothing of sessions: what the lease's end means for them follows in events of their own.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConnectorLost {
-    /// The connector.
+    /// The connector, as its last `ConnectorOnline` called it. Empty where it sent none.
     #[prost(string, tag = "1")]
     pub connector_id: ::prost::alloc::string::String,
     /// Its writer.
     #[prost(string, tag = "2")]
     pub writer_id: ::prost::alloc::string::String,
-    /// The last seq that it published.
+    /// The last seq that the hub has of it.
     #[prost(uint64, tag = "3")]
     pub last_seq: u64,
+    /// Why.
+    #[prost(enumeration = "ConnectorLostReason", tag = "4")]
+    pub reason: i32,
+    /// With ACKNOWLEDGED_LOST: the first seq that was acknowledged once and that the hub does not have.
+    #[prost(uint64, tag = "5")]
+    pub lost_from_seq: u64,
+    /// With ACKNOWLEDGED_LOST: the first seq behind them.
+    #[prost(uint64, tag = "6")]
+    pub lost_until_seq: u64,
 }
 impl ::prost::Name for ConnectorLost {
     const NAME: &'static str = "ConnectorLost";
@@ -4898,6 +4909,40 @@ impl ::prost::Name for ConnectorLost {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/bellboard.v1.ConnectorLost".into()
+    }
+}
+/// Why a connector counts as lost. New values may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConnectorLostReason {
+    /// Not told, as in events that were written before there were reasons.
+    Unspecified = 0,
+    /// It was online, and its lease ended without a word. Written once; it is there again when it says so.
+    LeaseEnded = 1,
+    /// When its writer was opened it knew events as acknowledged that the hub does not have: see `OpenWriterRequest.acknowledged_seq`.
+    /// What the connector still has of them it sends again, and what it reads from its vendor's record; the rest is gone.
+    AcknowledgedLost = 2,
+}
+impl ConnectorLostReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONNECTOR_LOST_REASON_UNSPECIFIED",
+            Self::LeaseEnded => "CONNECTOR_LOST_REASON_LEASE_ENDED",
+            Self::AcknowledgedLost => "CONNECTOR_LOST_REASON_ACKNOWLEDGED_LOST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONNECTOR_LOST_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONNECTOR_LOST_REASON_LEASE_ENDED" => Some(Self::LeaseEnded),
+            "CONNECTOR_LOST_REASON_ACKNOWLEDGED_LOST" => Some(Self::AcknowledgedLost),
+            _ => None,
+        }
     }
 }
 /// A failed model call will be tried again.
@@ -7003,7 +7048,7 @@ pub struct Event {
     /// Its place in the tenant's log: from 0, no holes. The hub's.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
-    /// Its place in its session: from 0, no holes. Meaningless where `session_id` is empty. The hub's.
+    /// Its place in its session: from 0, no holes. 0 and meaningless where `session_id` is empty. The hub's.
     #[prost(uint64, tag = "3")]
     pub index: u64,
     /// 8 bytes of a keyed hash over the previous event's link and the digest of this event's stored bytes. Opaque: compare
@@ -8427,6 +8472,12 @@ pub struct OpenWriterRequest {
     /// Takes sessions from another writer whose lease still lives. That one is told by SESSION_OWNED at its next append.
     #[prost(bool, tag = "3")]
     pub take_over: bool,
+    /// The highest seq that the writer knows as acknowledged, stored or rejected, ever; 0: none, or not known. Where it is above the
+    /// hub's `last_seq`, the hub lost what lies between (it was set back to a backup, or another node took over that had less):
+    /// it then writes `connector_lost` with that range, once, and goes on from its own `last_seq`. So must the writer: what it still
+    /// has it sends again, numbered from there.
+    #[prost(uint64, tag = "4")]
+    pub acknowledged_seq: u64,
 }
 impl ::prost::Name for OpenWriterRequest {
     const NAME: &'static str = "OpenWriterRequest";
@@ -8517,7 +8568,8 @@ impl ::prost::Name for RenewWriterResponse {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventAppend {
     /// Its session; opened when it does not exist. A writer's append claims it when no living writer holds it. Required for
-    /// all payloads but the tenant-level ones, and for these too until they are built.
+    /// all payloads but the tenant-level ones (the connector family), which must leave it unset and need a writer: they are
+    /// for those who look at a session that the writer holds at that moment.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<SessionRef>,
     /// The event. Required. The hub's fields in it are ignored.
@@ -8594,7 +8646,7 @@ pub struct EventStored {
     /// Its place in the log.
     #[prost(uint64, tag = "1")]
     pub offset: u64,
-    /// Its place in its session.
+    /// Its place in its session. 0 for an event without a session, which has none.
     #[prost(uint64, tag = "2")]
     pub index: u64,
 }
@@ -10055,12 +10107,15 @@ pub struct Gap {
     /// The first offset not accounted for.
     #[prost(uint64, tag = "2")]
     pub until: u64,
-    /// The sessions that lack events that the interests match; at most 1,000. Empty: not known which.
+    /// The sessions that lack events that the interests match; at most 1,000. Empty, and `without_session` not set: not known which.
     #[prost(message, repeated, tag = "3")]
     pub sessions: ::prost::alloc::vec::Vec<SessionGap>,
     /// Why.
     #[prost(enumeration = "GapReason", tag = "4")]
     pub reason: i32,
+    /// Whether events without a session lack that the interests match: of connectors that came, left or were lost.
+    #[prost(bool, tag = "5")]
+    pub without_session: bool,
 }
 impl ::prost::Name for Gap {
     const NAME: &'static str = "Gap";

@@ -139,6 +139,7 @@ impl Writer {
             writer_id: writer_id.clone(),
             sessions,
             take_over,
+            acknowledged_seq: 0,
         };
         let opened = retrying(&retry, || publish::open(client, request.clone())).await?;
         let (disk, waiting, recovered) = recover(disk, opened.last_seq).await?;

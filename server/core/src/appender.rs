@@ -121,8 +121,8 @@ pub enum Outcome {
     Stored {
         /// Its name.
         event_id: EventId,
-        /// Its session.
-        session: SessionId,
+        /// Its session; none where it is of the tenant as a whole.
+        session: Option<SessionId>,
         /// Its place.
         stored: Stored,
     },
@@ -169,6 +169,8 @@ pub struct Wish {
     pub sessions: Vec<SessionRef>,
     /// What to do about other writers.
     pub take: Take,
+    /// The last seq that it knows as acknowledged; 0 where it knows none. What the hub has less it has lost, and tells so.
+    pub acknowledged: u64,
 }
 
 /// Why a whole call did nothing.

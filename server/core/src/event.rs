@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::id::{EventId, SessionId};
+use crate::audience::Audience;
+use crate::id::{EventId, SessionId, WriterId};
 use crate::link::{Digest, Link, first_eight_bytes};
 use crate::offset::{Index, Offset, Time};
 use crate::session::{Life, SessionFacts, SessionKey};
@@ -250,11 +251,37 @@ pub enum SessionRef {
     Key(SessionKey),
 }
 
+/// What an event says of the connector that its writer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectorStep {
+    /// The connector of this id is there.
+    Online(Arc<str>),
+    /// It leaves.
+    Offline,
+}
+
+/// Why a connector counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Its lease ended without a word.
+    LeaseEnded {
+        /// The last seq that it published.
+        last_seq: u64,
+    },
+    /// The hub lost appends that the connector knows as acknowledged.
+    AcknowledgedLost {
+        /// The last seq that the hub has.
+        last_seq: u64,
+        /// The last seq that the connector knows as acknowledged, which is greater.
+        acknowledged: u64,
+    },
+}
+
 /// An event on its way in: checked, not yet placed.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// Its session, opened by this event if it is new.
-    pub session: SessionRef,
+    /// Its session, opened by this event if it is new; none where it is of the tenant as a whole.
+    pub session: Option<SessionRef>,
     /// The vendor's key that the session gets if this event opens it by id.
     pub opens: Option<SessionKey>,
     /// Its name, where the writer gave it one; the hub gives it one when it is placed.
@@ -273,6 +300,8 @@ pub struct Draft {
     pub item_step: Option<ItemStep>,
     /// What it says of its session.
     pub session_step: SessionStep,
+    /// What it says of its writer's connector.
+    pub connector_step: Option<ConnectorStep>,
     /// Everything of the event that is not the hub's to write, encoded: envelope fields and payload.
     pub body: Bytes,
     /// The vendor's bytes beside it.
@@ -284,12 +313,19 @@ pub struct Draft {
 pub struct Placement<'a> {
     /// Its place in the log.
     pub offset: Offset,
-    /// Its place in its session.
-    pub index: Index,
     /// When the hub stored it.
     pub recorded: Time,
     /// Its name.
     pub event_id: &'a EventId,
+    /// Its place in a session; none where it is of the tenant as a whole.
+    pub session: Option<PlacedIn<'a>>,
+}
+
+/// What the hub writes into an event of a session when it is placed.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacedIn<'a> {
+    /// Its place in its session.
+    pub index: Index,
     /// Its session.
     pub session: &'a SessionId,
     /// The session's root; itself when it has no parent.
@@ -300,17 +336,24 @@ pub struct Placement<'a> {
     pub life: Life,
 }
 
-/// What stored bytes say of their session: what the fold took from the draft, once more.
+/// What stored bytes say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
+    /// When they were stored.
+    pub recorded: Time,
+    /// What they say of their session; none where they are of the tenant as a whole.
+    pub session: Option<ToldOf>,
+}
+
+/// What stored bytes say of their session: what the fold took from the draft, once more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToldOf {
     /// The session.
     pub session: SessionId,
     /// Its parent, once this event is folded.
     pub parent: Option<SessionId>,
     /// The life that the event belongs to.
     pub life: Life,
-    /// When it was stored.
-    pub recorded: Time,
     /// The key that it brings its session.
     pub opens: Option<SessionKey>,
     /// What it says of its session.
@@ -328,6 +371,10 @@ pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
     /// Kind and body of the event that opens a session, at this time, which its first event did not open.
     fn opened(&self, key: Option<&SessionKey>, now: Time) -> (Kind, Bytes);
 
+    /// Kind and body of the event that tells, at this time, that the connector of a writer was lost. Its id is empty where the writer
+    /// never told it.
+    fn lost(&self, writer: &WriterId, connector: &str, lost: Lost, now: Time) -> (Kind, Bytes);
+
     /// The id of the item that an event names; empty where it names none.
     fn item_id(&self, sent: &Bytes) -> Arc<str>;
 
@@ -337,7 +384,7 @@ pub trait Encode: Send + Sync + std::fmt::Debug + 'static {
     /// When an event was stored, out of its bytes with or without the link; none where they cannot be read.
     fn recorded(&self, bytes: &Bytes) -> Option<Time>;
 
-    /// What stored bytes say of their session; none where they cannot be read.
+    /// What stored bytes say; none where they cannot be read.
     fn told(&self, stored: &Bytes) -> Option<Told>;
 
     /// The message that is sent for a fragment: its body with the session's id.
@@ -370,17 +417,33 @@ impl Routing {
     }
 }
 
-/// An event as it is read and sent.
+/// What an event is of: what selectors look at.
 #[derive(Clone, Debug)]
-pub struct Event {
-    /// Its place in the log.
-    pub offset: Offset,
+pub enum Of {
+    /// A session.
+    Session(InSession),
+    /// The tenant as a whole. It concerns those who look at one of its writer's sessions.
+    Tenant(Arc<Audience>),
+}
+
+/// An event's part in its session.
+#[derive(Clone, Debug)]
+pub struct InSession {
     /// Its place in its session.
     pub index: Index,
     /// Where its session stood once it was stored.
     pub routing: Arc<Routing>,
     /// Where its session stood before, if this event moved it. What lies below that session moved with it.
     pub moved_from: Option<Arc<Routing>>,
+}
+
+/// An event as it is read and sent.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// What it is of.
+    pub of: Of,
     /// The payload's kind.
     pub kind: Kind,
     /// The payload's family.
@@ -395,4 +458,15 @@ pub struct Event {
     pub link: Link,
     /// The bytes that are sent, link included.
     pub bytes: Bytes,
+}
+
+impl Event {
+    /// Its part in its session; none where it is of the tenant as a whole.
+    #[must_use]
+    pub const fn in_session(&self) -> Option<&InSession> {
+        match &self.of {
+            Of::Session(of) => Some(of),
+            Of::Tenant(_) => None,
+        }
+    }
 }

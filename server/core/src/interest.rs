@@ -7,7 +7,8 @@ pub mod index;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::event::{Event, Families, Family, Routing};
+use crate::audience::Audience;
+use crate::event::{Event, Families, Family, InSession, Of, Routing};
 use crate::id::SessionId;
 use crate::limits;
 use crate::link::first_eight_bytes;
@@ -160,7 +161,28 @@ impl Interests {
     /// interest by it or leaves it is told so whatever families that one wants.
     #[must_use]
     pub fn want_event(&self, event: &Event) -> bool {
-        self.want_move(event.moved_from.as_deref(), &event.routing, event.family)
+        match &event.of {
+            Of::Session(InSession {
+                routing, moved_from, ..
+            }) => self.want_move(moved_from.as_deref(), routing, event.family),
+            Of::Tenant(audience) => self.want_of_tenant(audience, event.family),
+        }
+    }
+
+    /// Whether an event without a session is wanted that is for this audience.
+    #[must_use]
+    pub fn want_of_tenant(&self, audience: &Audience, family: Family) -> bool {
+        self.0
+            .iter()
+            .any(|interest| interest.wanted().contain(family) && audience.is_selected_by(&interest.selector))
+    }
+
+    /// Whether events without a session may be wanted at all.
+    #[must_use]
+    pub fn look_at_tenant(&self) -> bool {
+        self.0
+            .iter()
+            .any(|interest| interest.wanted().contain(Family::Connector))
     }
 
     /// The same of an event that is not read yet: `before` is where it moved its session from, if it did.

@@ -12,6 +12,7 @@ pub mod access;
 pub mod client;
 pub mod link;
 pub mod resume_token;
+pub mod audience;
 pub mod event;
 pub mod hold;
 pub mod session;

@@ -155,8 +155,7 @@ impl Log {
             events.iter().for_each(|event| deltas.observe(event));
         }
         let due = events.iter().map(|event| Due {
-            routing: &event.routing,
-            moved_from: event.moved_from.as_deref(),
+            of: &event.of,
             family: event.family,
             offset: event.offset,
         });

@@ -59,6 +59,27 @@ impl SessionNumber {
     pub const fn of(log: LogKey, count: u32) -> SessionNumber {
         SessionNumber(((log.0 as u64) << 32) | count as u64)
     }
+
+    /// What stands for the tenant itself where a session's number is asked for: no session of the log ever has this number.
+    #[must_use]
+    pub const fn of_tenant(log: LogKey) -> SessionNumber {
+        SessionNumber::of(log, u32::MAX)
+    }
+
+    /// Whose session it is: the number says so.
+    #[must_use]
+    pub const fn log(self) -> LogKey {
+        LogKey((self.0 >> 32) as u32)
+    }
+}
+
+/// An event's place in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spot {
+    /// The session.
+    pub session: SessionNumber,
+    /// The place in it.
+    pub index: Index,
 }
 
 /// A point in time: microseconds since 1970-01-01 UTC.

@@ -8,7 +8,7 @@ mod sweep;
 
 use std::time::Duration;
 
-use crate::event::{Encode, Told};
+use crate::event::{Encode, Told, ToldOf};
 use crate::id::SessionId;
 use crate::offset::{SessionNumber, Time};
 use crate::session::Session;
@@ -101,20 +101,25 @@ impl Oldest {
 
     /// The parents that sessions of those that go get by them.
     pub(crate) fn parents(&self) -> Vec<SessionId> {
-        let told = self.events.iter().filter_map(|(_, told)| told.as_ref());
-        told.filter_map(Told::new_parent).cloned().collect()
+        self.told().filter_map(ToldOf::new_parent).cloned().collect()
     }
 
     /// The sessions that get another parent: what lies below them follows.
     pub(crate) fn moving(&self) -> Vec<SessionId> {
-        let told = self.events.iter().filter_map(|(_, told)| told.as_ref());
-        let moving = told.filter(|told| told.new_parent().is_some());
+        let moving = self.told().filter(|told| told.new_parent().is_some());
         moving.map(|told| told.session.clone()).collect()
+    }
+
+    /// What they say of their sessions.
+    fn told(&self) -> impl Iterator<Item = &ToldOf> {
+        let told = self.events.iter().filter_map(|(_, told)| told.as_ref());
+        told.filter_map(|told| told.session.as_ref())
     }
 
     /// The sessions of those that go, each once.
     pub(crate) fn sessions(&self) -> Vec<SessionNumber> {
-        let mut sessions: Vec<_> = self.events.iter().map(|(event, _)| event.session).collect();
+        let spots = self.events.iter().filter_map(|(event, _)| event.spot);
+        let mut sessions: Vec<_> = spots.map(|spot| spot.session).collect();
         sessions.sort_unstable_by_key(|session| session.0);
         sessions.dedup();
         sessions

@@ -15,7 +15,8 @@
 //! - A transaction that was not committed leaves nothing. After [`Transaction::commit`] returned, nothing can take it back.
 //! - A read sees whole transactions only.
 //! - A read selects an event by where its session stood when it was stored: the [`Stood`]s of its session, or its row for what came
-//!   after them all. So history is selected as it was while it was new.
+//!   after them all. So history is selected as it was while it was new. One without a session is selected by its [`Audience`], which was
+//!   stored with it.
 
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::audience::Audience;
 use crate::client::{ClientKey, Incarnation};
 use crate::event::{DedupeKey, Event, Family, ItemKey, ItemStep, Kind, Raw, Routing};
 use crate::hold::Hold;
@@ -38,7 +40,7 @@ use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::lease::Sign;
 use crate::link::{Link, LinkKey};
-use crate::offset::{Epoch, Index, LogKey, Offset, SessionNumber, Time};
+use crate::offset::{Epoch, Index, LogKey, Offset, SessionNumber, Spot, Time};
 use crate::resume_token::ResumeKey;
 use crate::session::{Session, SessionKey, Stood};
 use crate::verify::Evidence;
@@ -117,6 +119,28 @@ pub struct WriterRow {
     pub fence: u64,
     /// The last `seq` that was stored or rejected.
     pub last_seq: u64,
+    /// What was told of its connector.
+    pub presence: Presence,
+}
+
+/// What was told of a writer's connector, by itself or by the hub.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// Its id; none while it never said that it is there.
+    pub connector: Option<Arc<str>>,
+    /// Whether it is there: it came, and neither left nor was lost since.
+    pub online: bool,
+    /// What it was last told to have lost: the last seq that the hub had, and the last that the writer knew as acknowledged.
+    pub lost: Option<(u64, u64)>,
+}
+
+/// What an event's row is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowOf {
+    /// A session.
+    Session(Spot),
+    /// The tenant as a whole, for these. Who they were outlives the event as long as its link does.
+    Tenant(Arc<Audience>),
 }
 
 /// An event's row.
@@ -124,10 +148,8 @@ pub struct WriterRow {
 pub struct EventRow {
     /// Its place in the log.
     pub offset: Offset,
-    /// Its session.
-    pub session: SessionNumber,
-    /// Its place in its session.
-    pub index: Index,
+    /// What it is of.
+    pub of: RowOf,
     /// The payload's kind, which also tells its family.
     pub kind: Kind,
     /// The item it names.
@@ -147,6 +169,30 @@ pub struct EventRow {
 }
 
 impl EventRow {
+    /// Its place in a session; none where it is of the tenant as a whole.
+    #[must_use]
+    pub const fn spot(&self) -> Option<Spot> {
+        match self.of {
+            RowOf::Session(spot) => Some(spot),
+            RowOf::Tenant(_) => None,
+        }
+    }
+
+    /// The session within which its dedupe key is unique, or what stands for the tenant of this log.
+    #[must_use]
+    pub fn session_or_tenant(&self, log: LogKey) -> SessionNumber {
+        self.spot().map_or(SessionNumber::of_tenant(log), |spot| spot.session)
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        Stored {
+            offset: self.offset,
+            index: self.spot().map(|spot| spot.index),
+        }
+    }
+
     /// What it counts against `Retention::bytes`: its stored bytes and the vendor's beside them.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -160,10 +206,8 @@ impl EventRow {
 pub struct StoredEvent {
     /// Its place in the log.
     pub offset: Offset,
-    /// Its session.
-    pub session: SessionNumber,
-    /// Its place in its session.
-    pub index: Index,
+    /// Its place in a session; none where it is of the tenant as a whole.
+    pub spot: Option<Spot>,
     /// The payload's kind.
     pub kind: Kind,
     /// Who appended it, and as which of its appends.
@@ -188,15 +232,20 @@ pub struct Trim {
     pub bases: Vec<Session>,
 }
 
-/// Events of a session that interests want and that will not come.
+/// Events that interests want and that will not come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The session.
-    pub session: SessionId,
-    /// The first index that may be missing: 0 where it is not known, because events before it were trimmed as well.
-    pub from: Index,
-    /// The first index that is not missing.
-    pub until: Index,
+pub enum Missing {
+    /// Of a session.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// The first index that may be missing: 0 where it is not known, because events before it were trimmed as well.
+        from: Index,
+        /// The first index that is not missing.
+        until: Index,
+    },
+    /// Of the tenant as a whole.
+    Tenant,
 }
 
 /// Where an event was stored.
@@ -204,8 +253,8 @@ pub struct Missing {
 pub struct Stored {
     /// Its place in the log.
     pub offset: Offset,
-    /// Its place in its session.
-    pub index: Index,
+    /// Its place in its session; none where it has no session.
+    pub index: Option<Index>,
 }
 
 /// How far a session is: all that most of its events change of it.
@@ -355,7 +404,8 @@ pub trait Transaction: Send {
     /// The sessions that these writers hold, at most `most` of them, in any order.
     async fn held(&mut self, log: LogKey, writers: &[WriterId], most: usize) -> Result<Vec<Session>, Error>;
 
-    /// Which of these dedupe keys were stored before, and where.
+    /// Which of these dedupe keys were stored before, and where. [`SessionNumber::of_tenant`] stands for those without a session, here and
+    /// wherever a session's events are asked for.
     async fn deduplicated(
         &mut self,
         keys: &[(SessionNumber, DedupeKey)],
@@ -369,6 +419,9 @@ pub trait Transaction: Send {
         seqs: &[u64],
         scan_max: usize,
     ) -> Result<Vec<(u64, Stored)>, Error>;
+
+    /// Where the sessions stand that a writer holds, in any order.
+    async fn held_routings(&mut self, log: LogKey, writer: &WriterId) -> Result<Vec<Routing>, Error>;
 
     /// The sessions below these, at any depth, at most `most` of them, in any order.
     async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error>;
@@ -431,7 +484,8 @@ pub trait Store: Evidence + Debug + 'static {
     /// before it).
     async fn read_back(&self, read: Read<'_>) -> Result<Page, Error>;
 
-    /// Gives a log another identity, and sets the newest fence that was given out. Its events, their links and everything else stay.
+    /// Gives a log another identity, and sets the newest fence that was given out. Its events, their links and everything else stay, but
+    /// for what writers were told to have lost: they may have lost the same once more.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when there is no such log.
@@ -444,7 +498,8 @@ pub trait Store: Evidence + Debug + 'static {
     async fn link_before(&self, log: &LogRow, offset: Offset) -> Result<Link, Error>;
 
     /// Which sessions have wanted events in `[from, until)` that are trimmed, or that are still kept there: all that a reader at
-    /// `from` lacks when it goes on at `until`, which is not below the log's oldest offset. At most `most` of them, in any order.
+    /// `from` lacks when it goes on at `until`, which is not below the log's oldest offset; and whether it lacks some without a session.
+    /// At most `most` of them, in any order.
     /// What was trimmed is sorted by family and by where its session stood since `from`; where it stood several times, some of it may be
     /// taken for wanted that was not, and never the other way round.
     async fn missing(
@@ -495,7 +550,7 @@ pub trait Store: Evidence + Debug + 'static {
     /// All that interests see, at one moment.
     async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error>;
 
-    /// The writers that hold a session, in any order, with what their rows tell of their lives.
+    /// The writers that hold a session or whose connectors are there, in any order, with what their rows tell of their lives.
     async fn holders(&self, log: LogKey) -> Result<Vec<Sign>, Error>;
 
     /// Counts the beats of these writers on, of those that still have this fence. It waits for no log's row.

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::event::{Draft, Event, Family, ItemKey, ItemStep, Kind, Routing, SessionRef, SessionStep};
+use crate::audience::Audience;
+use crate::event::{Draft, Event, Family, InSession, ItemKey, ItemStep, Kind, Of, Routing, SessionRef, SessionStep};
 use crate::hold::Claim;
 use crate::id::{EventId, PrincipalId, SessionId, TenantId, WriterId};
 use crate::interest::{Detail, Interest, Interests, Selector};
@@ -25,6 +26,7 @@ use crate::offset::{Index, Offset};
 
 /// Kinds of the contract, one of each family that the tests speak of.
 pub(crate) const OPENED: Kind = Kind(20);
+pub(crate) const ONLINE: Kind = Kind(40);
 pub(crate) const MESSAGE: Kind = Kind(70);
 pub(crate) const TOOL: Kind = Kind(90);
 pub(crate) const ASK: Kind = Kind(100);
@@ -113,9 +115,11 @@ pub(crate) fn event(offset: u64, routing: &Arc<Routing>, kind: Kind) -> Event {
     let offset = Offset(offset);
     Event {
         offset,
-        index: Index(offset.0),
-        routing: routing.clone(),
-        moved_from: None,
+        of: Of::Session(InSession {
+            index: Index(offset.0),
+            routing: routing.clone(),
+            moved_from: None,
+        }),
         kind,
         family: kind.family().unwrap(),
         item: None,
@@ -123,6 +127,25 @@ pub(crate) fn event(offset: u64, routing: &Arc<Routing>, kind: Kind) -> Event {
         has_raw: false,
         link: link_before(offset.next()),
         bytes: Bytes::from(format!("{}@{offset}", routing.session)),
+    }
+}
+
+/// The event moved its session: to here, if it is not there yet, and away from there.
+pub(crate) fn moved_to(event: &mut Event, to: Option<Arc<Routing>>, from: Arc<Routing>) {
+    let Of::Session(of) = &mut event.of else {
+        panic!("{event:?} has no session")
+    };
+    of.routing = to.unwrap_or_else(|| of.routing.clone());
+    of.moved_from = Some(from);
+}
+
+/// An event without a session, of a writer that holds these.
+pub(crate) fn of_tenant(offset: u64, held: &[&str]) -> Event {
+    let held: Vec<_> = held.iter().map(|id| routing(id)).collect();
+    let audience = Audience::holding(writer("w"), held.iter().map(Arc::as_ref));
+    Event {
+        of: Of::Tenant(Arc::new(audience)),
+        ..event(offset, &routing("none"), ONLINE)
     }
 }
 
@@ -144,7 +167,7 @@ pub(crate) fn draft(id: &str) -> Draft {
 pub(crate) fn draft_of(session: SessionRef, kind: Kind) -> Draft {
     let event_id = EventId::random();
     Draft {
-        session,
+        session: Some(session),
         opens: None,
         body: Bytes::copy_from_slice(event_id.as_str().as_bytes()),
         event_id: Some(event_id),
@@ -155,6 +178,7 @@ pub(crate) fn draft_of(session: SessionRef, kind: Kind) -> Draft {
         item: None,
         item_step: None,
         session_step: SessionStep::None,
+        connector_step: None,
         raw: None,
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::id::SessionId;
 use crate::limits;
 use crate::link::{Digest, Link};
-use crate::offset::{Index, LogKey, Offset, SessionNumber};
+use crate::offset::{Index, LogKey, Offset, SessionNumber, Spot};
 use crate::store::{Error, LogRow};
 
 /// An event as it lies in the store.
@@ -22,10 +22,8 @@ use crate::store::{Error, LogRow};
 pub struct KeptEvent {
     /// Its place in the log.
     pub offset: Offset,
-    /// Its session.
-    pub session: SessionNumber,
-    /// Its place in its session.
-    pub index: Index,
+    /// Its place in a session; none where it is of the tenant as a whole.
+    pub spot: Option<Spot>,
     /// The chain after it.
     pub link: Link,
     /// Whether it says that a raw record lies beside it.
@@ -309,13 +307,15 @@ impl Walk {
         // The stored link, so that one changed byte is one finding and not all that follow it.
         (self.next, self.link) = (offset.next(), Some(event.link));
         self.report.events += 1;
-        self.index(event);
-        if let Some(row) = self.moving.get(&event.session)
+        // One of the tenant as a whole counts in the chain and in no session.
+        let Some(spot) = event.spot else { return };
+        self.index(offset, spot);
+        if let Some(row) = self.moving.get(&spot.session)
             && row.last_offset == offset
         {
-            let expected = (Index(event.index.0 + 1), offset);
+            let expected = (Index(spot.index.0 + 1), offset);
             let found = (row.next_index, row.last_offset);
-            let row = self.moving.remove(&event.session);
+            let row = self.moving.remove(&spot.session);
             if let Some(row) = row.filter(|_| expected != found) {
                 let expected = Some(expected);
                 self.find(Finding::Session {
@@ -327,10 +327,7 @@ impl Walk {
         }
     }
 
-    fn index(&mut self, event: &KeptEvent) {
-        let KeptEvent {
-            offset, session, index, ..
-        } = *event;
+    fn index(&mut self, offset: Offset, Spot { session, index }: Spot) {
         let newest = Newest {
             index,
             offset,

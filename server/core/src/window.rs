@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::event::Event;
+use crate::event::{Event, Of};
 use crate::id::SessionId;
 use crate::interest::Interests;
 use crate::limits;
@@ -113,6 +113,8 @@ pub struct Window {
     slots: VecDeque<Event>,
     /// The offsets in `slots` of each session, so that a reader of few sessions skips the others.
     postings: HashMap<SessionId, VecDeque<Offset>>,
+    /// The offsets of those that have no session, which are few: a reader of any session looks at them.
+    of_tenant: VecDeque<Offset>,
     /// What wide readers were given of late.
     batches: Batches,
     /// Of slots and batches.
@@ -130,6 +132,7 @@ impl Window {
             start_link: link,
             slots: VecDeque::new(),
             postings: HashMap::new(),
+            of_tenant: VecDeque::new(),
             batches: Batches::default(),
             bytes: 0,
             budget,
@@ -160,10 +163,13 @@ impl Window {
             event.offset
         );
         self.holds_more(cost(&event));
-        self.postings
-            .entry(event.routing.session.clone())
-            .or_default()
-            .push_back(event.offset);
+        match &event.of {
+            Of::Session(of) => {
+                let posting = self.postings.entry(of.routing.session.clone()).or_default();
+                posting.push_back(event.offset);
+            }
+            Of::Tenant(_) => self.of_tenant.push_back(event.offset),
+        }
         self.slots.push_back(event);
         while self.budget.exceeded_by(self.bytes) && (self.drop_batch() || self.trim_one()) {}
     }
@@ -280,7 +286,9 @@ impl Window {
             return (Box::new(all.take_while(move |event| event.offset < until)), until);
         };
         let mut offsets: Vec<Offset> = Vec::new();
-        for posting in sessions.into_iter().filter_map(|session| self.postings.get(session)) {
+        let of_tenant = interests.look_at_tenant().then_some(&self.of_tenant);
+        let of_sessions = sessions.into_iter().filter_map(|session| self.postings.get(session));
+        for posting in of_sessions.chain(of_tenant) {
             let begin = posting.partition_point(|offset| *offset < from);
             // Not looked at is not read: the range ends where the first session was left.
             until = posting
@@ -300,10 +308,14 @@ impl Window {
         self.holds_less(cost(&event));
         self.start = event.offset.next();
         self.start_link = event.link;
-        if let Some(posting) = self.postings.get_mut(&event.routing.session) {
+        let Some(session) = event.in_session().map(|of| &of.routing.session) else {
+            self.of_tenant.pop_front();
+            return true;
+        };
+        if let Some(posting) = self.postings.get_mut(session) {
             posting.pop_front();
             if posting.is_empty() {
-                self.postings.remove(&event.routing.session);
+                self.postings.remove(session);
             }
         }
         true
@@ -343,7 +355,12 @@ fn aligned(wish: &Wish<'_>) -> Offset {
 }
 
 fn cost(event: &Event) -> usize {
-    event.bytes.len() + limits::WINDOW_SLOT_OVERHEAD_BYTES
+    // Events that share an audience each count it: that is too much, and never too little.
+    let audience = match &event.of {
+        Of::Session(_) => 0,
+        Of::Tenant(audience) => audience.bytes(),
+    };
+    event.bytes.len() + limits::WINDOW_SLOT_OVERHEAD_BYTES + audience
 }
 
 #[cfg(test)]

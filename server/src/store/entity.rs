@@ -250,6 +250,49 @@ pub(super) mod stood_below {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Events without a session, those included that were trimmed a while ago.
+pub(super) mod tenant_event {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "tenant_events")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub place: i64,
+        /// Whose sessions' subscribers it is for.
+        pub writer: i64,
+        pub kind: i16,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What can be named of the sessions that a writer held, from one of its events without a session until another.
+pub(super) mod audience {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "audiences")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub writer: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub key: i64,
+        /// The place of the first event without it; the last place of the log while there is none.
+        #[sea_orm(primary_key, auto_increment = false, column_name = "until_place")]
+        pub until: i64,
+        /// The place of the first event with it.
+        #[sea_orm(column_name = "from_place")]
+        pub from: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// One row per writer.
 pub(super) mod writer {
     use sea_orm::entity::prelude::*;
@@ -266,6 +309,13 @@ pub(super) mod writer {
         pub last_seq: Option<i64>,
         /// Counted on by the node that hears it, where there are several.
         pub beat: i64,
+        /// The id of its connector, once it told it.
+        pub connector: Option<String>,
+        /// Whether its connector is there, as far as it or the hub said.
+        pub online: bool,
+        /// The last seq that the hub had when it told what the writer lost; and the last that the writer had.
+        pub lost_after: Option<i64>,
+        pub lost_until: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

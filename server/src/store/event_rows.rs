@@ -5,9 +5,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bellboard_core::event::{Encode, Event, Family, ItemKey, ItemStep, Kind, Raw, Routing};
+use bellboard_core::event::{Encode, Event, Family, InSession, ItemKey, ItemStep, Kind, Of, Raw, Routing};
 use bellboard_core::link::Link;
-use bellboard_core::offset::{Index, LogKey, Offset};
+use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber, Spot};
 use bellboard_core::store::Error;
 use bytes::Bytes;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, Query, SelectStatement};
@@ -17,7 +17,7 @@ use super::entity::{event, raw};
 use super::place::{offset, place};
 use super::rows::lists;
 use super::stood::{Moves, Past};
-use super::{error, sessions};
+use super::{audience, error, sessions};
 
 /// Bodies up to this many bytes come with their row; larger ones, which are rare, are fetched one by one when they are taken.
 const INLINE_BYTES_MAX: i32 = 16 * 1024;
@@ -96,6 +96,15 @@ pub(super) fn step(step: Option<i16>) -> Result<Option<ItemStep>, Error> {
     }
 }
 
+/// An event's place in its session, as it lies in columns; none where it has no session.
+pub(super) fn spot(session: i64, index: i64) -> Option<Spot> {
+    let session = SessionNumber(session.cast_unsigned());
+    (session != SessionNumber::of_tenant(session.log())).then_some(Spot {
+        session,
+        index: Index(index.cast_unsigned()),
+    })
+}
+
 /// What is written for a step.
 pub(super) fn step_number(step: ItemStep) -> i16 {
     match step {
@@ -104,7 +113,8 @@ pub(super) fn step_number(step: ItemStep) -> i16 {
     }
 }
 
-/// The events of rows, in their order, with their large bodies. `known` holds what is known of where sessions stand now.
+/// The events of rows, in their order, with their large bodies. `known` holds what is known of where sessions stand now. Fewer than there
+/// are rows where those without a session are for more than a page may hold.
 pub(super) async fn events(
     connection: &impl ConnectionTrait,
     encode: &dyn Encode,
@@ -112,7 +122,11 @@ pub(super) async fn events(
     moves: Moves,
     rows: Vec<Row>,
 ) -> Result<Vec<Event>, Error> {
-    let met: HashSet<i64> = rows.iter().map(|row| row.session).collect();
+    let spots = rows.iter().filter_map(|row| spot(row.session, row.index));
+    let met: HashSet<i64> = spots.map(|spot| spot.session.0.cast_signed()).collect();
+    let of_tenant = rows.iter().filter(|row| spot(row.session, row.index).is_none());
+    let of_tenant: Vec<i64> = of_tenant.map(|row| row.place).collect();
+    let audiences = audience::of(connection, &of_tenant).await?;
     let unknown = met.iter().filter(|session| !known.contains_key(session));
     let unknown: Vec<i64> = unknown.copied().collect();
     known.extend(sessions::routings(connection, &unknown).await?);
@@ -122,31 +136,43 @@ pub(super) async fn events(
     };
     let mut large = large_bodies(connection, &rows).await?;
     let event = |row: Row| {
-        let routing = past
-            .at(row.session, row.place)
-            .or_else(|| known.get(&row.session))
-            .ok_or_else(|| error::corrupt("an event without a session"))?;
-        let stored = row
-            .stored
-            .map_or_else(|| large.remove(&row.place), |stored| Some(stored.into()))
-            .ok_or_else(|| error::corrupt("an event without its bytes"))?;
-        let (kind, family) = kind(row.kind)?;
-        let link = Link(row.link.cast_unsigned());
-        Ok(Event {
-            offset: offset(row.place),
-            index: Index(row.index.cast_unsigned()),
-            routing: routing.clone(),
-            moved_from: past.moved_from(row.session, row.place).cloned(),
-            kind,
-            family,
-            item: row.item.map(|item| ItemKey(item.cast_unsigned())),
-            item_step: step(row.item_step)?,
-            has_raw: row.has_raw,
-            link,
-            bytes: encode.linked(&stored, link),
-        })
+        let of = match spot(row.session, row.index) {
+            None => Of::Tenant(Arc::clone(audiences.get(&row.place)?)),
+            Some(Spot { index, .. }) => {
+                let then = past.at(row.session, row.place);
+                let Some(routing) = then.or_else(|| known.get(&row.session)) else {
+                    return Some(Err(error::corrupt("an event without a session")));
+                };
+                Of::Session(InSession {
+                    index,
+                    routing: routing.clone(),
+                    moved_from: past.moved_from(row.session, row.place).cloned(),
+                })
+            }
+        };
+        let body = large.remove(&row.place);
+        Some(whole(encode, row, of, body))
     };
-    rows.into_iter().map(event).collect()
+    rows.into_iter().map_while(event).collect()
+}
+
+/// The event of a row, with its body where that did not come with it.
+fn whole(encode: &dyn Encode, row: Row, of: Of, body: Option<Bytes>) -> Result<Event, Error> {
+    let stored = row.stored.map(Bytes::from).or(body);
+    let stored = stored.ok_or_else(|| error::corrupt("an event without its bytes"))?;
+    let (kind, family) = kind(row.kind)?;
+    let link = Link(row.link.cast_unsigned());
+    Ok(Event {
+        offset: offset(row.place),
+        of,
+        kind,
+        family,
+        item: row.item.map(|item| ItemKey(item.cast_unsigned())),
+        item_step: step(row.item_step)?,
+        has_raw: row.has_raw,
+        link,
+        bytes: encode.linked(&stored, link),
+    })
 }
 
 async fn large_bodies(connection: &impl ConnectionTrait, rows: &[Row]) -> Result<HashMap<i64, Bytes>, Error> {

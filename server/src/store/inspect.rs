@@ -14,6 +14,7 @@ use sea_orm::sea_query::{Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, QueryResult};
 
 use super::entity::{event, raw, session};
+use super::event_rows::spot;
 use super::open::sqlite::{self, Role};
 use super::open::{self, Database, Synchronous, postgres};
 use super::place::{OFFSET_MAX, offset, place};
@@ -114,8 +115,7 @@ fn kept_event(row: &QueryResult) -> Result<KeptEvent, Error> {
     let number = |column: usize| row.try_get_by_index::<i64>(column).map_err(error::of);
     Ok(KeptEvent {
         offset: offset(number(0)?),
-        session: SessionNumber(number(1)?.cast_unsigned()),
-        index: Index(number(2)?.cast_unsigned()),
+        spot: spot(number(1)?, number(2)?),
         link: Link(number(3)?.cast_unsigned()),
         has_raw: row.try_get_by_index(4).map_err(error::of)?,
         stored: row.try_get_by_index::<Vec<u8>>(5).map_err(error::of)?.into(),

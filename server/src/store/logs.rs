@@ -9,8 +9,8 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::entity::log;
-use super::error;
 use super::sql::log_row;
+use super::{error, writers};
 
 /// All of them.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<LogRow>, Error> {
@@ -41,5 +41,5 @@ pub(super) async fn renew_epoch(
         .exec(connection)
         .await
         .map_err(error::of)?;
-    Ok(())
+    writers::forget_lost(connection, key).await
 }

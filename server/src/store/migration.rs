@@ -9,6 +9,7 @@ mod m0004_retention;
 mod m0005_clients;
 mod m0006_base_link;
 mod m0007_holds;
+mod m0008_tenant;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryOrder};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations};
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_clients::Migration),
             Box::new(m0006_base_link::Migration),
             Box::new(m0007_holds::Migration),
+            Box::new(m0008_tenant::Migration),
         ]
     }
 }

@@ -13,7 +13,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use super::entity::{event, session};
 use super::place::{Range, signed};
 use super::wanted::{selected, wanted};
-use super::{error, session_row, sessions, stood, trim};
+use super::{audience, error, session_row, sessions, stood, trim};
 
 /// Rows of sessions that are looked at in one statement.
 const SESSIONS_AT_ONCE: u64 = 256;
@@ -32,6 +32,10 @@ pub(super) async fn missing(
     // Before the rows are read: what is trimmed meanwhile is in them.
     let oldest = trim::oldest(connection, log.key).await?;
     let mut found = HashMap::new();
+    // Trimmed or not: these have a table of their own, and stay in it.
+    if audience::any_wanted(connection, interests, range).await? {
+        found.insert(audience::no_session(log.key), Missing::Tenant);
+    }
     still_there(connection, interests, range, oldest, most, &mut found).await?;
     gone(connection, interests, range, oldest, most, &mut found).await?;
     Ok(found.into_values().take(most).collect())
@@ -74,13 +78,17 @@ async fn gone(
             let session = session_row::session(model)?;
             if lacks(&session, &stood, interests, range.from, oldest) {
                 let until = session.trimmed.until;
-                let missing = found.entry(session.number.0.cast_signed()).or_insert(Missing {
+                let number = session.number.0.cast_signed();
+                let until = match found.get(&number) {
+                    Some(Missing::Session { until: kept, .. }) => until.max(*kept),
+                    Some(Missing::Tenant) | None => until,
+                };
+                let missing = Missing::Session {
                     session: session.id,
                     from: Index(0),
                     until,
-                });
-                missing.from = Index(0);
-                missing.until = missing.until.max(until);
+                };
+                found.insert(number, missing);
             }
         }
         if below.is_none() {
@@ -131,10 +139,11 @@ async fn still_there(
         }
         from = until;
     }
+    indices.remove(&audience::no_session(range.log));
     let numbers: Vec<i64> = indices.keys().copied().collect();
     for (number, routing) in sessions::routings(connection, &numbers).await? {
         let (from, until) = indices.get(&number).copied().unwrap_or_default();
-        let missing = Missing {
+        let missing = Missing::Session {
             session: routing.session.clone(),
             from: Index(from.cast_unsigned()),
             until: Index(until.cast_unsigned()),

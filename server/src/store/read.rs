@@ -59,10 +59,11 @@ pub(super) async fn read(
     let known = match wanted {
         Wanted::Sessions(sessions) => sessions
             .into_iter()
-            .map(|session| (session.number, session.routing))
+            .filter_map(|session| Some((session.number, session.routing?)))
             .collect(),
         Wanted::Everything | Wanted::Matching(_) => HashMap::new(),
     };
+    let taken = rows.len();
     let events = events(connection, encode, known, moves, rows).await;
     let oldest = trim::oldest(connection, log.key).await?;
     let least = match direction {
@@ -73,6 +74,7 @@ pub(super) async fn read(
         return Err(Error::Trimmed(oldest));
     }
     let mut events = events?;
+    whole &= events.len() == taken;
     let fit = fitting(events.iter().map(|event| event.bytes.len()), bytes_max);
     whole &= fit == events.len();
     events.truncate(fit);

@@ -11,8 +11,8 @@ use bellboard_core::id::{SessionId, WriterId};
 use bellboard_core::offset::{LogKey, Offset, SessionNumber};
 use bellboard_core::session::{Session, SessionKey};
 use bellboard_core::store::{Error, Progress, SessionFilter, SessionOrder};
-use sea_orm::sea_query::{Cond, Condition, Expr, ExprTrait, Order, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value};
+use sea_orm::sea_query::{Cond, Condition, Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, Value};
 
 use super::entity::{ancestor, session};
 use super::error;
@@ -358,28 +358,56 @@ pub(super) async fn routings(
     use session::Column;
     let mut found = HashMap::with_capacity(numbers.len());
     for list in lists(numbers) {
-        let select = Query::select()
-            .columns([
-                Column::Number,
-                Column::Id,
-                Column::Project,
-                Column::Vendor,
-                Column::Ancestors,
-            ])
-            .from(session::Entity)
-            .and_where(Expr::col(Column::Number).is_in(list))
-            .take();
+        let select = stands().and_where(Expr::col(Column::Number).is_in(list)).take();
         for row in connection.query_all(&select).await.map_err(error::of)? {
-            let number: i64 = row.try_get_by_index(0).map_err(error::of)?;
-            let text = |index| -> Result<Option<String>, Error> { row.try_get_by_index(index).map_err(error::of) };
-            let routing = Routing {
-                session: id(&text(1)?.unwrap_or_default())?,
-                project: text(2)?.unwrap_or_default().into(),
-                vendor: text(3)?.unwrap_or_default().into(),
-                ancestors: ids(&text(4)?.unwrap_or_default())?,
-            };
+            let (number, routing) = standing(&row)?;
             found.insert(number, Arc::new(routing));
         }
     }
     Ok(found)
+}
+
+/// The columns that say where sessions stand.
+fn stands() -> SelectStatement {
+    use session::Column;
+    Query::select()
+        .columns([
+            Column::Number,
+            Column::Id,
+            Column::Project,
+            Column::Vendor,
+            Column::Ancestors,
+        ])
+        .from(session::Entity)
+        .take()
+}
+
+/// Number and place of a row of [`stands`].
+fn standing(row: &QueryResult) -> Result<(i64, Routing), Error> {
+    let number = row.try_get_by_index(0).map_err(error::of)?;
+    let text = |index| -> Result<String, Error> {
+        let text: Option<String> = row.try_get_by_index(index).map_err(error::of)?;
+        Ok(text.unwrap_or_default())
+    };
+    let routing = Routing {
+        session: id(&text(1)?)?,
+        project: text(2)?.into(),
+        vendor: text(3)?.into(),
+        ancestors: ids(&text(4)?)?,
+    };
+    Ok((number, routing))
+}
+
+/// Where the sessions stand that a writer holds.
+pub(super) async fn held_routings(
+    connection: &impl ConnectionTrait,
+    log: LogKey,
+    writer: &WriterId,
+) -> Result<Vec<Routing>, Error> {
+    let held = stands()
+        .and_where(session::Column::Log.eq(i64::from(log.0)))
+        .and_where(session::Column::Owner.eq(writer.as_str()))
+        .take();
+    let rows = connection.query_all(&held).await.map_err(error::of)?;
+    rows.iter().map(|row| Ok(standing(row)?.1)).collect()
 }

@@ -6,16 +6,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bellboard_core::event::DedupeKey;
+use bellboard_core::event::{DedupeKey, Routing};
 use bellboard_core::id::{SessionId, WriterId};
 use bellboard_core::lease::Sign;
 use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber};
 use bellboard_core::session::{Session, SessionKey};
 use bellboard_core::store::{self, Changes, Error, LogRow, Stored, StoredEvent, Trim, WriterRow};
-use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use sea_orm::sea_query::{Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryResult, QuerySelect};
 
-use super::entity::{event, log, session, writer};
+use super::entity::{event, log, writer};
 use super::place::offset;
 use super::rows::Rows;
 use super::sql::log_row;
@@ -112,6 +112,11 @@ impl store::Transaction for Transaction {
         self.done(found)
     }
 
+    async fn held_routings(&mut self, log: LogKey, writer: &WriterId) -> Result<Vec<Routing>, Error> {
+        let found = sessions::held_routings(self.step()?, log, writer).await;
+        self.done(found)
+    }
+
     async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
         let found = sessions::below(self.step()?, log, ancestors, most).await;
         self.done(found)
@@ -183,18 +188,18 @@ async fn deduplicated(
         let key: Vec<u8> = row.try_get_by_index(1).map_err(error::of)?;
         let key = key.try_into().map_err(|_| error::corrupt("a dedupe key's length"))?;
         let session = SessionNumber(session.cast_unsigned());
-        Ok((session, DedupeKey(key), stored(row, 2)?))
+        Ok((session, DedupeKey(key), stored(row, 2, session)?))
     };
     found.iter().map(one).collect()
 }
 
-/// Place and index, from this column on.
-fn stored(row: &QueryResult, column: usize) -> Result<Stored, Error> {
+/// Place and index of an event of this session, from this column on.
+fn stored(row: &QueryResult, column: usize, session: SessionNumber) -> Result<Stored, Error> {
     let place: i64 = row.try_get_by_index(column).map_err(error::of)?;
     let index: i64 = row.try_get_by_index(column + 1).map_err(error::of)?;
     Ok(Stored {
         offset: offset(place),
-        index: Index(index.cast_unsigned()),
+        index: (session != SessionNumber::of_tenant(session.log())).then_some(Index(index.cast_unsigned())),
     })
 }
 
@@ -206,22 +211,17 @@ async fn find_seqs(
     scan_max: usize,
 ) -> Result<Vec<(u64, Stored)>, Error> {
     use event::Column;
-    let session = session.0.cast_signed();
     let newest = Query::select()
         .column(Column::Place)
         .from(event::Entity)
-        .and_where(Column::Session.eq(session))
+        .and_where(Column::Session.eq(session.0.cast_signed()))
         .order_by(Column::Place, Order::Desc)
         .limit(scan_max as u64)
         .take();
     let number = Query::select()
         .column((writer::Entity, writer::Column::Number))
         .from(writer::Entity)
-        .inner_join(
-            session::Entity,
-            Expr::col((session::Entity, session::Column::Log)).equals((writer::Entity, writer::Column::Log)),
-        )
-        .and_where(session::Column::Number.eq(session))
+        .and_where(writer::Column::Log.eq(i64::from(session.log().0)))
         .and_where(writer::Column::Id.eq(writer.as_str()))
         .take();
     let select = Query::select()
@@ -237,5 +237,8 @@ async fn find_seqs(
             .map(i64::cast_unsigned)
             .map_err(error::of)
     };
-    found.iter().map(|row| Ok((seq(row)?, stored(row, 1)?))).collect()
+    found
+        .iter()
+        .map(|row| Ok((seq(row)?, stored(row, 1, session)?)))
+        .collect()
 }

@@ -8,16 +8,17 @@ use std::collections::{HashMap, HashSet};
 use bellboard_core::event::Kind;
 use bellboard_core::id::{SessionId, WriterId};
 use bellboard_core::link::Link;
-use bellboard_core::offset::{Index, LogKey, Offset, SessionNumber};
+use bellboard_core::offset::{LogKey, Offset, SessionNumber};
 use bellboard_core::session::Session;
 use bellboard_core::store::{Error, LogRow, StoredEvent, Trim};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, QuerySelect, Value};
 
 use super::entity::{base, event, log, raw, trimmed_links, writer};
+use super::event_rows::spot;
 use super::place::{Range, offset, place, signed};
 use super::rows::{Rows, lists};
-use super::{error, session_row, stood};
+use super::{audience, error, session_row, stood};
 
 const BASES: Rows = Rows {
     before: "INSERT INTO session_bases (number,log,parent,session) VALUES",
@@ -149,8 +150,7 @@ fn kept_event(row: &QueryResult, raws: &mut HashMap<i64, u64>) -> Result<StoredE
     let at = number(0)?;
     Ok(StoredEvent {
         offset: offset(at),
-        session: SessionNumber(number(1)?.cast_unsigned()),
-        index: Index(number(2)?.cast_unsigned()),
+        spot: spot(number(1)?, number(2)?),
         kind: Kind(kind.cast_unsigned()),
         writer,
         link: Link(number(5)?.cast_unsigned()),
@@ -219,7 +219,9 @@ pub(super) async fn trim(connection: &impl ConnectionTrait, trim: Trim, links_ma
     let from = from.ok_or_else(|| Error::Constraint("a trim has more links than offsets".into()))?;
     move_oldest(connection, &log, from).await?;
     keep_links(connection, &log, from, &links, links_max).await?;
-    stood::forget(connection, log.key, Offset(log.oldest.0.saturating_sub(links_max))).await?;
+    let kept_from = Offset(log.oldest.0.saturating_sub(links_max));
+    stood::forget(connection, log.key, kept_from).await?;
+    audience::forget(connection, log.key, kept_from).await?;
     let gone = [place(log.key, from), place(log.key, log.oldest)];
     event::Entity::delete_many()
         .filter(event::Column::Place.gte(gone[0]))

@@ -18,8 +18,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait};
 use super::entity::{ancestor, event, session};
 use super::place::Range;
 use super::rows::filled;
-use super::sessions;
 use super::stood::{self, Moves};
+use super::{audience, sessions};
 
 /// Up to so many sessions are read one by one through their own index. More are found by passing over the log.
 const SESSIONS_MAX: usize = 8;
@@ -52,12 +52,22 @@ impl Wanted {
     }
 }
 
-/// What a read wants of one session.
+/// What a read wants of one session, or of what has none.
 pub(super) struct OfSession {
     pub(super) number: i64,
-    pub(super) routing: Arc<Routing>,
+    /// None for what has no session.
+    pub(super) routing: Option<Arc<Routing>>,
     /// None for every kind.
     pub(super) kinds: Option<Condition>,
+}
+
+/// Whether a read must ask whom events without a session are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OfTenant {
+    /// None that it wants can be there.
+    None,
+    /// Some may be.
+    Some,
 }
 
 /// Finds out the way to read a range, and whether sessions stood elsewhere then.
@@ -67,17 +77,26 @@ pub(super) async fn wanted(
     range: Range,
 ) -> Result<(Wanted, Moves), Error> {
     let moves = stood::moves(connection, range).await?;
+    let of_tenant = if interests.look_at_tenant() && audience::any(connection, range).await? {
+        OfTenant::Some
+    } else {
+        OfTenant::None
+    };
     // One session alone is neither entered nor left by a move.
     if let Some(ids) = interests.single_sessions()
         && ids.len() <= SESSIONS_MAX
     {
-        return Ok((of_sessions(connection, range.log, interests, &ids).await?, moves));
+        let mut sessions = of_sessions(connection, range.log, interests, &ids).await?;
+        if of_tenant == OfTenant::Some {
+            sessions.push(no_session(range.log, interests));
+        }
+        return Ok((Wanted::Sessions(sessions), moves));
     }
-    Ok((matching(range.log, interests, moves), moves))
+    Ok((matching(range.log, interests, moves, of_tenant), moves))
 }
 
 /// What the interests mean as a condition on events.
-fn matching(log: LogKey, interests: &Interests, moves: Moves) -> Wanted {
+fn matching(log: LogKey, interests: &Interests, moves: Moves, of_tenant: OfTenant) -> Wanted {
     let mut by_families: BTreeMap<u32, (Families, Vec<&Selector>)> = BTreeMap::new();
     for interest in interests {
         let families = interest.wanted();
@@ -96,16 +115,18 @@ fn matching(log: LogKey, interests: &Interests, moves: Moves) -> Wanted {
             continue;
         }
         let mut all = Cond::all();
-        if let Some(kinds) = kinds(families) {
+        if let Some(kinds) = kinds_of(families) {
             all = all.add(kinds);
         }
         if !selectors.contains(&&Selector::All) {
-            all = all.add(match moves {
-                Moves::None => stands(log, &selectors, moves),
-                Moves::Some => Cond::any()
-                    .add(stands(log, &selectors, moves))
-                    .add(stood::moved_from(&selectors)),
-            });
+            let mut selected = Cond::any().add(stands(log, &selectors, moves));
+            if moves == Moves::Some {
+                selected = selected.add(stood::moved_from(&selectors));
+            }
+            if of_tenant == OfTenant::Some && families.contain(Family::Connector) {
+                selected = selected.add(audience::is_for(log, &selectors));
+            }
+            all = all.add(selected);
         }
         any = any.add(all);
         // An event that moves a session is one of the session family: where that is wanted, it is selected by now.
@@ -154,7 +175,7 @@ async fn of_sessions(
     log: LogKey,
     interests: &Interests,
     ids: &[&SessionId],
-) -> Result<Wanted, Error> {
+) -> Result<Vec<OfSession>, Error> {
     let ids: Vec<SessionId> = ids.iter().map(|id| (*id).clone()).collect();
     let sessions = sessions::by_ids(connection, log, &ids).await?;
     let of_session = |session: bellboard_core::session::Session| {
@@ -165,11 +186,24 @@ async fn of_sessions(
             .fold(Families::NONE, |all, interest| all.or(interest.wanted()));
         (!families.is_empty()).then(|| OfSession {
             number: session.number.0.cast_signed(),
-            routing: Arc::new(routing),
-            kinds: kinds(families),
+            routing: Some(Arc::new(routing)),
+            kinds: kinds_of(families),
         })
     };
-    Ok(Wanted::Sessions(sessions.into_iter().filter_map(of_session).collect()))
+    Ok(sessions.into_iter().filter_map(of_session).collect())
+}
+
+/// What is wanted of what has no session.
+fn no_session(log: LogKey, interests: &Interests) -> OfSession {
+    let looking = interests
+        .iter()
+        .filter(|interest| interest.wanted().contain(Family::Connector));
+    let selectors: Vec<&Selector> = looking.map(|interest| &interest.selector).collect();
+    OfSession {
+        number: audience::no_session(log),
+        routing: None,
+        kinds: Some(audience::is_for(log, &selectors)),
+    }
 }
 
 /// Which rows of `sessions` any of these selectors selects.
@@ -216,11 +250,13 @@ fn is_all(families: Families) -> bool {
     Family::ALL.into_iter().all(|family| families.contain(family))
 }
 
-/// Which kinds belong to these families; none for every kind.
-fn kinds(families: Families) -> Option<Condition> {
-    if is_all(families) {
-        return None;
-    }
+/// Which kinds of events belong to these families; none for every kind.
+fn kinds_of(families: Families) -> Option<Condition> {
+    (!is_all(families)).then(|| kinds(event::Column::Kind, families))
+}
+
+/// For which kinds in this column these families hold.
+pub(super) fn kinds(column: impl ColumnTrait, families: Families) -> Condition {
     let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
     for (_, range) in KINDS.iter().filter(|(family, _)| families.contain(*family)) {
         match ranges.last_mut() {
@@ -230,9 +266,12 @@ fn kinds(families: Families) -> Option<Condition> {
             Some(_) | None => ranges.push(range.clone()),
         }
     }
-    let between =
-        |any: Condition, range: RangeInclusive<u16>| any.add(event::Column::Kind.between(*range.start(), *range.end()));
-    Some(ranges.into_iter().fold(Cond::any(), between))
+    // An empty condition would hold for every kind.
+    if ranges.is_empty() {
+        return Cond::all().add(Expr::cust("1 = 0"));
+    }
+    let between = |any: Condition, range: RangeInclusive<u16>| any.add(column.between(*range.start(), *range.end()));
+    ranges.into_iter().fold(Cond::any(), between)
 }
 
 /// The kinds of each family, as the core numbers them, in their order.
@@ -263,7 +302,7 @@ mod tests {
                 .all(|(family, range)| Kind(*range.start()).family() == Some(*family)
                     && Kind(*range.end()).family() == Some(*family))
         );
-        assert!(kinds(Families::ALL).is_none());
-        assert!(kinds(Families::from_iter(Family::ALL)).is_none());
+        assert!(kinds_of(Families::ALL).is_none());
+        assert!(kinds_of(Families::from_iter(Family::ALL)).is_none());
     }
 }

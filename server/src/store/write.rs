@@ -15,7 +15,7 @@ use super::event_rows::step_number;
 use super::place::{OFFSET_MAX, place};
 use super::rows::Rows;
 use super::writers::{Number, Numbers};
-use super::{error, sessions, stood, writers};
+use super::{audience, error, sessions, stood, writers};
 
 const EVENTS: Rows = Rows {
     before: "INSERT INTO events (place,session,idx,kind,item,item_step,writer,seq,has_raw,link,stored) VALUES",
@@ -60,6 +60,7 @@ pub(super) async fn write(
     sessions::write_holds(connection, holds).await?;
     stood::write(connection, log.key, stood).await?;
     let numbers = writers::write(connection, log.key, &events, writers, numbers, learned).await?;
+    audience::write(connection, log.key, &events, &numbers).await?;
     write_events(connection, log.key, &numbers, events).await
 }
 
@@ -120,8 +121,9 @@ async fn check_sessions(
 ) -> Result<(), Error> {
     let elsewhere: HashSet<i64> = events
         .iter()
-        .filter(|event| !here.contains(&event.session))
-        .map(|event| event.session.0.cast_signed())
+        .filter_map(|event| Some(event.spot()?.session))
+        .filter(|session| !here.contains(session))
+        .map(|session| session.0.cast_signed())
         .collect();
     let elsewhere: Vec<i64> = elsewhere.into_iter().collect();
     if sessions::routings(connection, &elsewhere).await?.len() == elsewhere.len() {
@@ -140,10 +142,10 @@ async fn write_events(
     let mut values = Vec::with_capacity(events.len() * EVENTS.columns);
     let (mut raws, mut dedupes): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
     for event in events {
+        let (session, spot) = (event.session_or_tenant(log), event.spot());
         let EventRow {
             offset,
-            session,
-            index,
+            of: _,
             kind,
             item,
             item_step,
@@ -154,7 +156,8 @@ async fn write_events(
             raw,
         } = event;
         let place = place(log, offset);
-        let (session, index) = (session.0.cast_signed(), index.0.cast_signed());
+        let index = spot.map_or(0, |spot| spot.index.0);
+        let (session, index) = (session.0.cast_signed(), index.cast_signed());
         let (writer, seq) = match writer {
             None => (None, None),
             Some((id, seq)) => {

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use bellboard_core::id::WriterId;
 use bellboard_core::lease::Sign;
 use bellboard_core::offset::LogKey;
-use bellboard_core::store::{Error, EventRow, WriterRow};
-use sea_orm::sea_query::Query;
+use bellboard_core::store::{Error, EventRow, Presence, RowOf, WriterRow};
+use sea_orm::sea_query::{Cond, Expr, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Value};
 
 use super::entity::{session, writer};
@@ -18,9 +18,10 @@ use super::error;
 use super::rows::{Rows, lists};
 
 const WRITERS: Rows = Rows {
-    before: "INSERT INTO writers (log,id,fence,last_seq) VALUES",
-    columns: 4,
-    after: "ON CONFLICT (log,id) DO UPDATE SET fence=excluded.fence,last_seq=excluded.last_seq",
+    before: "INSERT INTO writers (log,id,fence,last_seq,connector,online,lost_after,lost_until) VALUES",
+    columns: 8,
+    after: "ON CONFLICT (log,id) DO UPDATE SET fence=excluded.fence,last_seq=excluded.last_seq,connector=excluded.connector,\
+            online=excluded.online,lost_after=excluded.lost_after,lost_until=excluded.lost_until",
 };
 
 const NAME_WRITERS: Rows = Rows {
@@ -102,7 +103,7 @@ pub(super) async fn signs(
     found.into_iter().filter_map(sign).collect()
 }
 
-/// The writers that hold a session.
+/// The writers that hold a session, or whose connectors are there.
 pub(super) async fn holders(connection: &impl ConnectionTrait, log: LogKey) -> Result<Vec<Sign>, Error> {
     let owners = Query::select()
         .distinct()
@@ -113,7 +114,11 @@ pub(super) async fn holders(connection: &impl ConnectionTrait, log: LogKey) -> R
         .take();
     let found = writer::Entity::find()
         .filter(writer::Column::Log.eq(i64::from(log.0)))
-        .filter(writer::Column::Id.in_subquery(owners))
+        .filter(
+            Cond::any()
+                .add(writer::Column::Online.eq(true))
+                .add(writer::Column::Id.in_subquery(owners)),
+        )
         .all(connection)
         .await
         .map_err(error::of)?;
@@ -123,10 +128,10 @@ pub(super) async fn holders(connection: &impl ConnectionTrait, log: LogKey) -> R
 fn sign(model: writer::Model) -> Option<Result<Sign, Error>> {
     let beat = model.beat.cast_unsigned();
     let row = writer_row(model)?;
-    Some(row.map(|WriterRow { id, fence, last_seq }| Sign {
-        writer: id,
-        fence,
-        last_seq,
+    Some(row.map(|row| Sign {
+        writer: row.id,
+        fence: row.fence,
+        last_seq: row.last_seq,
         beat,
     }))
 }
@@ -153,9 +158,63 @@ fn writer_row(model: writer::Model) -> Option<Result<WriterRow, Error>> {
         fence,
         last_seq,
         beat: _,
+        connector,
+        online,
+        lost_after,
+        lost_until,
     } = model;
     let (fence, last_seq) = (fence?.cast_unsigned(), last_seq?.cast_unsigned());
-    Some(writer_id(&id).map(|id| WriterRow { id, fence, last_seq }))
+    let presence = Presence {
+        connector: connector.map(Into::into),
+        online,
+        lost: lost_after
+            .zip(lost_until)
+            .map(|(after, until)| (after.cast_unsigned(), until.cast_unsigned())),
+    };
+    Some(writer_id(&id).map(|id| WriterRow {
+        id,
+        fence,
+        last_seq,
+        presence,
+    }))
+}
+
+/// The values of [`WRITERS`].
+fn values(log: LogKey, row: WriterRow) -> [Value; 8] {
+    let WriterRow {
+        id,
+        fence,
+        last_seq,
+        presence: Presence {
+            connector,
+            online,
+            lost,
+        },
+    } = row;
+    let (after, until) = lost.unzip();
+    [
+        i64::from(log.0).into(),
+        id.as_str().into(),
+        fence.cast_signed().into(),
+        last_seq.cast_signed().into(),
+        connector.map(|connector| connector.to_string()).into(),
+        online.into(),
+        after.map(u64::cast_signed).into(),
+        until.map(u64::cast_signed).into(),
+    ]
+}
+
+/// Forgets what writers were told to have lost.
+pub(super) async fn forget_lost(connection: &impl ConnectionTrait, log: LogKey) -> Result<(), Error> {
+    let none = || Expr::val(None::<i64>);
+    writer::Entity::update_many()
+        .col_expr(writer::Column::LostAfter, none())
+        .col_expr(writer::Column::LostUntil, none())
+        .filter(writer::Column::Log.eq(i64::from(log.0)))
+        .exec(connection)
+        .await
+        .map_err(error::of)?;
+    Ok(())
 }
 
 pub(super) fn writer_id(text: &str) -> Result<WriterId, Error> {
@@ -171,10 +230,12 @@ pub(super) async fn write(
     numbers: &Numbers,
     learned: &mut Vec<Number>,
 ) -> Result<HashMap<WriterId, i64>, Error> {
-    let named: HashSet<&WriterId> = events
-        .iter()
-        .filter_map(|event| Some(&event.writer.as_ref()?.0))
-        .collect();
+    let by = events.iter().filter_map(|event| Some(&event.writer.as_ref()?.0));
+    let about = events.iter().filter_map(|event| match &event.of {
+        RowOf::Session(_) => None,
+        RowOf::Tenant(audience) => Some(audience.writer()),
+    });
+    let named: HashSet<&WriterId> = by.chain(about).collect();
     let mut found = HashMap::with_capacity(named.len());
     let mut unknown = Vec::new();
     for id in named {
@@ -183,16 +244,7 @@ pub(super) async fn write(
             None => unknown.push(id.as_str()),
         }
     }
-    let values = rows
-        .into_iter()
-        .flat_map(|WriterRow { id, fence, last_seq }| -> [Value; 4] {
-            [
-                i64::from(log.0).into(),
-                id.as_str().into(),
-                fence.cast_signed().into(),
-                last_seq.cast_signed().into(),
-            ]
-        });
+    let values = rows.into_iter().flat_map(|row| values(log, row));
     WRITERS.execute(connection, values.collect()).await?;
     let values = unknown.iter().flat_map(|id| [i64::from(log.0).into(), (*id).into()]);
     NAME_WRITERS.execute(connection, values.collect()).await?;

@@ -6,7 +6,7 @@
 pub(in crate::wire) mod meaning;
 
 use bellboard_core::appender::{Append, Condition, DeltaDraft, Refusal, Rejection};
-use bellboard_core::event::{DedupeKey, Draft, Family, ItemKey, Kind, Raw, SessionRef, SessionStep};
+use bellboard_core::event::{ConnectorStep, DedupeKey, Draft, Family, ItemKey, Kind, Raw, SessionRef, SessionStep};
 use bellboard_core::id::{EventId, WriterId};
 use bellboard_core::limits;
 use bellboard_core::offset::Time;
@@ -61,7 +61,14 @@ fn draft(append: &hub::EventAppend, writer: Option<&WriterId>, now: Time) -> Res
     let (tag, payload_bytes) = payload(bytes)?;
     let kind = known(tag, event.payload.as_ref())?;
     let family = writable(kind)?;
-    let session = parse_ref("session", session.as_ref())?;
+    let session = match (family, session) {
+        (Family::Connector, None) => None,
+        (Family::Connector, Some(_)) => {
+            let problem = "is set for a payload that is of no session; leave it out";
+            return Err(Fault::new("session", problem).into());
+        }
+        (_, session) => Some(parse_ref("session", session.as_ref())?),
+    };
     let event_id = match event.event_id.as_str() {
         "" => None,
         id => Some(EventId::parse(id).map_err(|error| Fault::id("event.event_id", &error))?),
@@ -73,11 +80,18 @@ fn draft(append: &hub::EventAppend, writer: Option<&WriterId>, now: Time) -> Res
     check_names(&event, dedupe_key)?;
     let dedupe = match dedupe_key.as_str() {
         "" => event_id.as_ref().filter(|_| without_writer).map(DedupeKey::of_event_id),
-        key => Some(DedupeKey::of_key(key)),
+        // Unique within the session, or among what its writer says without one.
+        key => Some(match (&session, writer) {
+            (None, Some(writer)) => DedupeKey::of_key(&format!("{writer}\0{key}")),
+            (None, None) | (Some(_), _) => DedupeKey::of_key(key),
+        }),
     };
     let mut meaning = meaning(event.payload.as_ref())?;
+    let connector_step = connector_step(event.payload.as_ref(), writer)?;
     let mut payload_bytes = payload_bytes;
-    if let (SessionRef::Key(key), SessionStep::Opened(_), None) = (&session, &meaning.session_step, &meaning.opens) {
+    if let (Some(SessionRef::Key(key)), SessionStep::Opened(_), None) =
+        (&session, &meaning.session_step, &meaning.opens)
+    {
         payload_bytes = with_key(&payload_bytes, key);
         meaning.opens = Some(key.clone());
     }
@@ -92,9 +106,37 @@ fn draft(append: &hub::EventAppend, writer: Option<&WriterId>, now: Time) -> Res
         item: (!event.item_id.is_empty()).then(|| ItemKey::of(&event.item_id)),
         item_step: meaning.item_step,
         session_step: meaning.session_step,
+        connector_step,
         body: body(event, writer, now, &payload_bytes)?,
         raw: raw_content(raw.as_ref())?,
     })
+}
+
+/// What a payload says of its writer's connector.
+fn connector_step(payload: Option<&Payload>, writer: Option<&WriterId>) -> Result<Option<ConnectorStep>, Fault> {
+    let (field, connector, of) = match payload {
+        Some(Payload::ConnectorOnline(online)) => ("connector_online", &online.connector_id, &online.writer_id),
+        Some(Payload::ConnectorOffline(offline)) => ("connector_offline", &offline.connector_id, &offline.writer_id),
+        _ => return Ok(None),
+    };
+    let Some(writer) = writer else {
+        return Err(Fault::new(
+            "event.payload",
+            "is said by a writer only; name it and its fence",
+        ));
+    };
+    if connector.is_empty() || connector.len() > NAME_BYTES_MAX || connector.chars().any(char::is_control) {
+        let problem = format!("is empty, or has a control character or more than {NAME_BYTES_MAX} bytes");
+        return Err(Fault::new(&format!("event.{field}.connector_id"), problem).with("limit", NAME_BYTES_MAX));
+    }
+    if !of.is_empty() && of != writer.as_str() {
+        let problem = format!("is not {writer}, which sends it; leave it out");
+        return Err(Fault::new(&format!("event.{field}.writer_id"), problem));
+    }
+    Ok(Some(match payload {
+        Some(Payload::ConnectorOnline(_)) => ConnectorStep::Online(connector.as_str().into()),
+        _ => ConnectorStep::Offline,
+    }))
 }
 
 /// An event of the hub's own making, for methods that change a session: its kind, family and body.

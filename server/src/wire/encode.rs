@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use bellboard_core::event::{Encode, Kind, Placement, Told};
-use bellboard_core::id::SessionId;
+use bellboard_core::event::{Encode, Kind, Lost, PlacedIn, Placement, Told, ToldOf};
+use bellboard_core::id::{SessionId, WriterId};
 use bellboard_core::link::Link;
 use bellboard_core::offset::{Offset, Time};
 use bellboard_core::session::SessionKey;
@@ -26,6 +26,9 @@ const RECORDED_TIME_FIELD: u32 = 14;
 /// The field number of `Event.session_opened`.
 const SESSION_OPENED_FIELD: u16 = 20;
 
+/// The field number of `Event.connector_lost`.
+const CONNECTOR_LOST_FIELD: u16 = 42;
+
 /// The contract's encoding.
 #[derive(Debug, Default)]
 pub struct Protobuf;
@@ -34,25 +37,30 @@ impl Encode for Protobuf {
     fn event(&self, placement: &Placement<'_>, body: &Bytes) -> Bytes {
         let Placement {
             offset,
-            index,
             recorded,
             event_id,
+            session,
+        } = placement;
+        let mut hub = v1::Event {
+            event_id: event_id.to_string(),
+            offset: offset.0,
+            recorded_time: Some(timestamp(*recorded)),
+            ..v1::Event::default()
+        };
+        if let Some(PlacedIn {
+            index,
             session,
             root,
             parent,
             life,
-        } = placement;
-        let hub = v1::Event {
-            event_id: event_id.to_string(),
-            offset: offset.0,
-            index: index.0,
-            session_id: session.to_string(),
-            root_session_id: root.to_string(),
-            parent_session_id: parent.map(ToString::to_string).unwrap_or_default(),
-            life: *life,
-            recorded_time: Some(timestamp(*recorded)),
-            ..v1::Event::default()
-        };
+        }) = session
+        {
+            hub.index = index.0;
+            hub.session_id = session.to_string();
+            hub.root_session_id = root.to_string();
+            hub.parent_session_id = parent.map(ToString::to_string).unwrap_or_default();
+            hub.life = *life;
+        }
         let mut bytes = BytesMut::with_capacity(hub.encoded_len() + body.len());
         // A `BytesMut` grows: there is always room.
         let _ = hub.encode(&mut bytes);
@@ -81,6 +89,30 @@ impl Encode for Protobuf {
         (Kind(SESSION_OPENED_FIELD), event.encode_to_vec().into())
     }
 
+    fn lost(&self, writer: &WriterId, connector: &str, lost: Lost, now: Time) -> (Kind, Bytes) {
+        let (last_seq, reason, range) = match lost {
+            Lost::LeaseEnded { last_seq } => (last_seq, v1::ConnectorLostReason::LeaseEnded, None),
+            Lost::AcknowledgedLost { last_seq, acknowledged } => {
+                let range = (last_seq + 1, acknowledged + 1);
+                (last_seq, v1::ConnectorLostReason::AcknowledgedLost, Some(range))
+            }
+        };
+        let payload = v1::ConnectorLost {
+            connector_id: connector.to_owned(),
+            writer_id: writer.to_string(),
+            last_seq,
+            reason: reason.into(),
+            lost_from_seq: range.map_or(0, |(from, _)| from),
+            lost_until_seq: range.map_or(0, |(_, until)| until),
+        };
+        let event = v1::Event {
+            occurred_time: Some(timestamp(now)),
+            payload: Some(v1::event::Payload::ConnectorLost(payload)),
+            ..v1::Event::default()
+        };
+        (Kind(CONNECTOR_LOST_FIELD), event.encode_to_vec().into())
+    }
+
     fn item_id(&self, sent: &Bytes) -> Arc<str> {
         // What this hub stored it can read; were it otherwise, the item has no name to tell.
         v1::Event::decode(sent.clone()).unwrap_or_default().item_id.into()
@@ -107,14 +139,22 @@ impl Encode for Protobuf {
     fn told(&self, stored: &Bytes) -> Option<Told> {
         let event = v1::Event::decode(stored.clone()).ok()?;
         let recorded = event.recorded_time?;
+        let recorded = Time::from_parts(recorded.seconds, recorded.nanos)?;
+        if event.session_id.is_empty() {
+            let session = None;
+            return Some(Told { recorded, session });
+        }
         let meaning = meaning(event.payload.as_ref()).ok()?;
-        Some(Told {
+        let session = ToldOf {
             session: SessionId::parse(&event.session_id).ok()?,
             parent: SessionId::parse(&event.parent_session_id).ok(),
             life: event.life,
-            recorded: Time::from_parts(recorded.seconds, recorded.nanos)?,
             opens: meaning.opens,
             session_step: meaning.session_step,
+        };
+        Some(Told {
+            recorded,
+            session: Some(session),
         })
     }
 
@@ -167,13 +207,15 @@ mod tests {
         let event_id = EventId::parse("e").unwrap();
         let placement = Placement {
             offset: Offset(7),
-            index: Index(3),
             recorded: Time(1_500_000),
             event_id: &event_id,
-            session: &session,
-            root: &session,
-            parent: None,
-            life: 2,
+            session: Some(PlacedIn {
+                index: Index(3),
+                session: &session,
+                root: &session,
+                parent: None,
+                life: 2,
+            }),
         };
         let body = v1::Event {
             item_id: "i".into(),
@@ -208,26 +250,62 @@ mod tests {
         let event_id = EventId::parse("e").unwrap();
         let placement = Placement {
             offset: Offset(7),
-            index: Index(3),
             recorded: Time(1_500_000),
             event_id: &event_id,
-            session: &session,
-            root: &parent,
-            parent: Some(&parent),
-            life: 2,
+            session: Some(PlacedIn {
+                index: Index(3),
+                session: &session,
+                root: &parent,
+                parent: Some(&parent),
+                life: 2,
+            }),
         };
         let key = SessionKey::parse("v", "i", "/p", "n").unwrap();
         let (_, body) = Protobuf.opened(Some(&key), Time(1));
         let told = Protobuf.told(&Protobuf.event(&placement, &body)).unwrap();
         let expected = Told {
-            session,
-            parent: Some(parent),
-            life: 2,
             recorded: Time(1_500_000),
-            opens: Some(key),
-            session_step: SessionStep::Opened(Box::default()),
+            session: Some(ToldOf {
+                session: session.clone(),
+                parent: Some(parent.clone()),
+                life: 2,
+                opens: Some(key),
+                session_step: SessionStep::Opened(Box::default()),
+            }),
         };
         assert_eq!(told, expected);
         assert_eq!(Protobuf.told(&Bytes::from_static(b"\xff")), None);
+    }
+
+    #[test]
+    fn what_is_of_the_tenant_has_a_time_and_no_session() {
+        let event_id = EventId::parse("e").unwrap();
+        let placement = Placement {
+            offset: Offset(7),
+            recorded: Time(1_500_000),
+            event_id: &event_id,
+            session: None,
+        };
+        let lost = Lost::AcknowledgedLost {
+            last_seq: 100,
+            acknowledged: 150,
+        };
+        let (kind, body) = Protobuf.lost(&WriterId::parse("w").unwrap(), "c", lost, Time(1));
+        let stored = Protobuf.event(&placement, &body);
+        let expected = Told {
+            recorded: Time(1_500_000),
+            session: None,
+        };
+        assert_eq!((kind, Protobuf.told(&stored)), (Kind(42), Some(expected)));
+        let event = v1::Event::decode(stored).unwrap();
+        assert_eq!((event.offset, event.index, event.session_id.as_str()), (7, 0, ""));
+        let Some(v1::event::Payload::ConnectorLost(lost)) = event.payload else {
+            panic!("{event:?}");
+        };
+        assert_eq!(
+            (lost.lost_from_seq, lost.lost_until_seq, lost.last_seq),
+            (101, 151, 100)
+        );
+        assert_eq!(lost.reason(), v1::ConnectorLostReason::AcknowledgedLost);
     }
 }

@@ -86,7 +86,8 @@ impl Stream {
             } => Sent::Gap(v1::Gap {
                 from: from.0,
                 until: until.0,
-                sessions: sessions.into_iter().map(missing).collect(),
+                without_session: sessions.contains(&Missing::Tenant),
+                sessions: sessions.into_iter().filter_map(missing).collect(),
                 reason: match reason {
                     GapReason::Trimmed => v1::GapReason::Trimmed.into(),
                 },
@@ -107,11 +108,14 @@ impl Stream {
     }
 }
 
-fn missing(missing: Missing) -> v1::SessionGap {
-    v1::SessionGap {
-        session_id: missing.session.to_string(),
-        from_index: missing.from.0,
-        until_index: missing.until.0,
+fn missing(missing: Missing) -> Option<v1::SessionGap> {
+    match missing {
+        Missing::Session { session, from, until } => Some(v1::SessionGap {
+            session_id: session.to_string(),
+            from_index: from.0,
+            until_index: until.0,
+        }),
+        Missing::Tenant => None,
     }
 }
 

@@ -72,13 +72,14 @@ fn result(((seq, event_id), outcome): (Name, Outcome)) -> v1::AppendResult {
         } => {
             let stored = v1::EventStored {
                 offset: stored.offset.0,
-                index: stored.index.0,
+                index: stored.index.unwrap_or_default().0,
             };
-            (event_id.to_string(), session.to_string(), Sent::Stored(stored))
+            let session = session.map(|session| session.to_string()).unwrap_or_default();
+            (event_id.to_string(), session, Sent::Stored(stored))
         }
         Outcome::Duplicate { session, stored } => {
             let offset = stored.map(|stored| stored.offset.0);
-            let index = stored.map(|stored| stored.index.0);
+            let index = stored.and_then(|stored| stored.index).map(|index| index.0);
             let session = session.map(|session| session.to_string()).unwrap_or_default();
             (event_id, session, Sent::Duplicate(v1::EventDuplicate { offset, index }))
         }

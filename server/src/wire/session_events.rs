@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bellboard_core::access::Scope;
-use bellboard_core::appender::{self, Append, Claim, Outcome};
+use bellboard_core::appender::{self, Append, Claim, Outcome, Wish};
 use bellboard_core::event::SessionRef;
 use bellboard_core::log::Log;
 use bellboard_core::offset::Time;
@@ -188,9 +188,13 @@ impl SessionEventsService for Service {
             writer_id,
             sessions,
             take_over,
+            acknowledged_seq,
         } = request.into_inner();
         let writer = writers::parse_id("writer_id", &writer_id)?;
-        let wish = writers::parse_wish(&sessions, take_over)?;
+        let wish = Wish {
+            acknowledged: acknowledged_seq,
+            ..writers::parse_wish(&sessions, take_over)?
+        };
         let (log, appender) = (allowed.log, self.state.hub.appender());
         let grant = appender.open_writer(log.clone(), writer.clone(), wish).await;
         let grant = grant.map_err(|error| appended(&error))?;

@@ -76,13 +76,17 @@ pub fn creation(request: v1::CreateSessionRequest, now: Time) -> Result<Append, 
 /// ALREADY_EXISTS when id and key name different sessions.
 pub fn created(outcome: Outcome) -> Result<(SessionId, bool), Status> {
     match outcome {
-        Outcome::Stored { session, .. } => Ok((session, true)),
+        Outcome::Stored {
+            session: Some(session), ..
+        } => Ok((session, true)),
         // What the hub writes by itself has no dedupe key, and so is never a duplicate of anything.
         Outcome::Unchanged { session }
         | Outcome::Duplicate {
             session: Some(session), ..
         } => Ok((session, false)),
-        Outcome::Duplicate { session: None, .. } => Err(appended(&appender::Error::Unavailable)),
+        Outcome::Stored { session: None, .. } | Outcome::Duplicate { session: None, .. } => {
+            Err(appended(&appender::Error::Unavailable))
+        }
         Outcome::Rejected(rejection) => Err(rejected(rejection)),
     }
 }
@@ -150,7 +154,7 @@ fn own(
         session_step,
     } = draft::written(payload, now)?;
     let draft = Draft {
-        session,
+        session: Some(session),
         opens,
         event_id: None,
         dedupe: None,
@@ -160,6 +164,7 @@ fn own(
         item: None,
         item_step: None,
         session_step,
+        connector_step: None,
         body,
         raw: None,
     };

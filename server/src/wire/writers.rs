@@ -73,6 +73,7 @@ pub fn parse_wish(sessions: &[v1::WriterSession], take_over: bool) -> Result<Wis
     Ok(Wish {
         sessions: parsed.collect::<Result<_, _>>()?,
         take: if take_over { Take::Over } else { Take::Free },
+        acknowledged: 0,
     })
 }
 

@@ -1187,7 +1187,8 @@ pub struct ListEventsResponse {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventAppend {
     /// Its session; opened when it does not exist. A writer's append claims it when no living writer holds it. Required for
-    /// all payloads but the tenant-level ones, and for these too until they are built.
+    /// all payloads but the tenant-level ones (the connector family), which must leave it unset and need a writer: they are
+    /// for those who look at a session that the writer holds at that moment.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<crate::v1::SessionRef>,
     /// The event. Required. The hub's fields in it are ignored.

@@ -182,6 +182,7 @@ impl Publisher {
                     writer_id: self.writer_id.clone(),
                     sessions: self.shared.held(),
                     take_over: false,
+                    acknowledged_seq: 0,
                 };
                 let opened = in_time(open(&self.client, request.clone())).await?;
                 self.shared.claimed(request.sessions, &opened.results);

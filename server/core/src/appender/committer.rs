@@ -202,9 +202,10 @@ impl Committer {
             hear(&log, jobs, own.iter().map(|at| tasks[*at]), rows, begin);
             let signs = wanted.signs(&mut *transaction, key, rows).await?;
             let known = Known {
-                dedupes: wanted.dedupes(&mut *transaction, rows).await?,
-                repeats: wanted.repeats(&mut *transaction, rows).await?,
+                dedupes: wanted.dedupes(&mut *transaction, key, rows).await?,
+                repeats: wanted.repeats(&mut *transaction, key, rows).await?,
                 living: living(&log, signs, begin, self.nodes),
+                standing: wanted.standing(&mut *transaction, key).await?,
             };
             let mut decision = Decision::new(row, rows, known, &*self.encode, self.clock.now());
             for at in own {
@@ -329,11 +330,11 @@ impl Committer {
         } = commit;
         {
             let mut leases = log.leases();
-            for WriterRow { id, fence, last_seq } in changed.writers.values() {
-                leases.committed(id, *fence, *last_seq, now);
+            for row in changed.writers.values() {
+                leases.committed(&row.id, row.fence, row.last_seq, now);
             }
-            for WriterRow { id, fence, last_seq } in &holders {
-                leases.begin(id, *fence, *last_seq, now);
+            for row in &holders {
+                leases.begin(&row.id, row.fence, row.last_seq, now);
             }
         }
         log.announce(&events, row.tail, row.link);

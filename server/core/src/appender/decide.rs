@@ -5,18 +5,23 @@
 
 mod holds;
 mod lineage;
+mod tenant;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::appender::{Append, Claim, Condition, Error, Outcome, Refusal, Rejection};
-use crate::event::{DedupeKey, Draft, Encode, Event, Family, Placement, Routing, SessionRef, SessionStep};
+use crate::audience::Audience;
+use crate::event::{
+    DedupeKey, Draft, Encode, Event, Family, InSession, Of, PlacedIn, Placement, Routing, SessionRef, SessionStep,
+};
 use crate::hold::Hold;
 use crate::id::{EventId, SessionId, WriterId};
 use crate::link::Digest;
-use crate::offset::{SessionNumber, Time};
+use crate::offset::{SessionNumber, Spot, Time};
 use crate::session::{Session, SessionFacts, SessionKey};
-use crate::store::{Changes, EventRow, LogRow, Stored, WriterRow};
+use crate::store::{Changes, EventRow, LogRow, RowOf, Stored, WriterRow};
+use bytes::Bytes;
 
 /// Rows of one log as they were at one tail. What is absent from a map was not asked for, or does not exist: the committer asks for
 /// everything that a batch names before it decides.
@@ -73,6 +78,10 @@ pub(super) struct Decision<'a> {
     living: HashSet<WriterId>,
     /// The fence that was newest before this decision.
     fence_before: u64,
+    /// Where the sessions stood that writers held before this decision, of those of which something is told.
+    standing: HashMap<WriterId, Vec<Routing>>,
+    /// Whom events of the tenant as a whole concern, as long as no session changes hands or moves.
+    audiences: HashMap<WriterId, Arc<Audience>>,
     routings: HashMap<SessionId, Arc<Routing>>,
     encode: &'a dyn Encode,
     now: Time,
@@ -87,6 +96,8 @@ pub(super) struct Known {
     pub(super) repeats: HashMap<(WriterId, u64), Stored>,
     /// The writers whose leases live, of those that bar others.
     pub(super) living: HashSet<WriterId>,
+    /// Where the sessions stand that writers hold, of those of which something may be told to the tenant as a whole.
+    pub(super) standing: HashMap<WriterId, Vec<Routing>>,
 }
 
 impl<'a> Decision<'a> {
@@ -95,6 +106,7 @@ impl<'a> Decision<'a> {
             dedupes,
             repeats,
             living,
+            standing,
         } = known;
         // Time within a log never goes back, whatever the machine's clock does.
         let now = now.max(log.recorded);
@@ -108,6 +120,8 @@ impl<'a> Decision<'a> {
             changed: Rows::default(),
             dedupes,
             repeats,
+            standing,
+            audiences: HashMap::new(),
             routings: HashMap::new(),
             encode,
             now,
@@ -162,11 +176,13 @@ impl<'a> Decision<'a> {
     /// Opens a writer under the next fence.
     pub(super) fn open_writer(&mut self, id: &WriterId) -> WriterRow {
         self.log.fence += 1;
-        let last_seq = self.writer(id).map_or(0, |row| row.last_seq);
+        let before = self.writer(id).cloned();
+        let last_seq = before.as_ref().map_or(0, |row| row.last_seq);
         let row = WriterRow {
             id: id.clone(),
             fence: self.log.fence,
             last_seq,
+            presence: before.map(|row| row.presence).unwrap_or_default(),
         };
         self.changed.writers.insert(id.clone(), row.clone());
         row
@@ -213,7 +229,7 @@ impl<'a> Decision<'a> {
                 .draft
                 .as_ref()
                 .ok()
-                .and_then(|draft| self.session(&draft.session))
+                .and_then(|draft| self.session(draft.session.as_ref()?))
                 .map(|row| row.id.clone());
             let stored = self.repeats.get(&(row.id, append.seq)).copied();
             self.stay(Some(claim), session.as_ref());
@@ -251,7 +267,10 @@ impl<'a> Decision<'a> {
         condition: Condition,
         draft: &Draft,
     ) -> Result<Outcome, Rejection> {
-        let mut known = self.known(draft, condition)?;
+        let Some(name) = &draft.session else {
+            return self.store_of_tenant(claim, seq, draft);
+        };
+        let mut known = self.known(name, draft, condition)?;
         if let Some(session) = &mut known {
             let duplicate = draft
                 .dedupe
@@ -277,25 +296,30 @@ impl<'a> Decision<'a> {
             }
         }
         let lineage = self.lineage(draft, known.as_ref().map(|session| &session.id))?;
-        let mut session = known.unwrap_or_else(|| self.open_for(draft));
+        let mut session = known.unwrap_or_else(|| self.open_for(name, draft));
         if let Some(claim) = claim {
             self.hold(&mut session, claim);
         }
         let writer = claim.map(|claim| (claim.writer.clone(), seq));
         let (session, event_id, stored) = self.place(session, draft, writer.clone(), lineage);
-        self.repeats.extend(writer.map(|seq| (seq, stored)));
-        if let Some(key) = draft.dedupe {
-            self.dedupes.insert((session.number, key), stored);
-        }
+        self.remember(draft, session.number, writer, stored);
         Ok(Outcome::Stored {
             event_id,
-            session: session.id,
+            session: Some(session.id),
             stored,
         })
     }
 
+    /// Lets an append be recognised that comes again in this batch.
+    fn remember(&mut self, draft: &Draft, session: SessionNumber, writer: Option<(WriterId, u64)>, stored: Stored) {
+        self.repeats.extend(writer.map(|seq| (seq, stored)));
+        if let Some(key) = draft.dedupe {
+            self.dedupes.insert((session, key), stored);
+        }
+    }
+
     /// The draft's session, if it exists; refused when its id and its key name different ones.
-    fn known(&self, draft: &Draft, condition: Condition) -> Result<Option<Session>, Rejection> {
+    fn known(&self, name: &SessionRef, draft: &Draft, condition: Condition) -> Result<Option<Session>, Rejection> {
         let conflict = |message: String, with: &SessionId| {
             Err(Rejection {
                 refusal: Refusal::SessionConflict,
@@ -304,7 +328,7 @@ impl<'a> Decision<'a> {
                 metadata: vec![("session_id", with.to_string())],
             })
         };
-        let known = self.session(&draft.session).cloned();
+        let known = self.session(name).cloned();
         let Some(key) = &draft.opens else { return Ok(known) };
         let keyed = self.session(&SessionRef::Key(key.clone()));
         match (&known, keyed) {
@@ -329,8 +353,8 @@ impl<'a> Decision<'a> {
     }
 
     /// Opens the session of a draft, with an event of the hub's own where the draft is not that event.
-    fn open_for(&mut self, draft: &Draft) -> Session {
-        let session = self.new_session(&draft.session, draft.opens.as_ref());
+    fn open_for(&mut self, name: &SessionRef, draft: &Draft) -> Session {
+        let session = self.new_session(name, draft.opens.as_ref());
         if matches!(draft.session_step, SessionStep::Opened(_)) {
             session
         } else {
@@ -351,7 +375,7 @@ impl<'a> Decision<'a> {
     fn place_opening(&mut self, session: Session) -> Session {
         let (kind, body) = self.encode.opened(session.key.as_ref(), self.now);
         let draft = Draft {
-            session: SessionRef::Id(session.id.clone()),
+            session: Some(SessionRef::Id(session.id.clone())),
             opens: None,
             event_id: None,
             dedupe: None,
@@ -361,6 +385,7 @@ impl<'a> Decision<'a> {
             item: None,
             item_step: None,
             session_step: SessionStep::Opened(Box::default()),
+            connector_step: None,
             body,
             raw: None,
         };
@@ -380,54 +405,71 @@ impl<'a> Decision<'a> {
         let stood = session.apply(&step, lineage, offset, self.now);
         let moved_from = stood.as_ref().map(|stood| stood.routing.clone());
         if let Some(stood) = stood {
+            self.audiences.clear();
             self.changes.stood.push(stood);
             self.relink(&session.routing(), offset);
         }
         let event_id = draft.event_id.clone().unwrap_or_else(EventId::random);
         let placement = Placement {
             offset,
-            index,
             recorded: self.now,
             event_id: &event_id,
-            session: &session.id,
-            root: session.root(),
-            parent: session.parent(),
-            life: draft.life.unwrap_or(session.life),
+            session: Some(PlacedIn {
+                index,
+                session: &session.id,
+                root: session.root(),
+                parent: session.parent(),
+                life: draft.life.unwrap_or(session.life),
+            }),
         };
         let stored = self.encode.event(&placement, &draft.body);
-        let link = self.log.link_key.next(self.log.link, &Digest::of(&stored));
-        (self.log.tail, self.log.link) = (offset.next(), link);
         let routing = self.routing(&session);
-        self.events.push(Event {
-            offset,
+        let of = Of::Session(InSession {
             index,
             routing,
             moved_from,
+        });
+        let spot = Spot {
+            session: session.number,
+            index,
+        };
+        let stored = self.put(draft, stored, of, RowOf::Session(spot), writer);
+        self.changed.insert_session(session.clone());
+        (session, event_id, stored)
+    }
+
+    /// Puts an event behind the last one: its link, and what is written and announced of it.
+    fn put(&mut self, draft: &Draft, bytes: Bytes, of: Of, row_of: RowOf, writer: Option<(WriterId, u64)>) -> Stored {
+        let offset = self.log.tail;
+        let link = self.log.link_key.next(self.log.link, &Digest::of(&bytes));
+        (self.log.tail, self.log.link) = (offset.next(), link);
+        self.events.push(Event {
+            offset,
+            of,
             kind: draft.kind,
             family: draft.family,
             item: draft.item,
             item_step: draft.item_step,
             has_raw: draft.raw.is_some(),
             link,
-            bytes: self.encode.linked(&stored, link),
+            bytes: self.encode.linked(&bytes, link),
         });
         let row = EventRow {
             offset,
-            session: session.number,
-            index,
+            of: row_of,
             kind: draft.kind,
             item: draft.item,
             item_step: draft.item_step,
             writer,
             dedupe: draft.dedupe,
             link,
-            stored,
+            stored: bytes,
             raw: draft.raw.clone(),
         };
         self.log.keep(&row, self.now);
+        let stored = row.stored();
         self.changes.events.push(row);
-        self.changed.insert_session(session.clone());
-        (session, event_id, Stored { offset, index })
+        stored
     }
 
     /// Shared by the events of one session, as long as it stands where it stood.

@@ -113,7 +113,9 @@ pub(super) fn decide(decision: &mut Decision<'_>, jobs: &[Job], task: Task) -> D
                 writer: writer.clone(),
                 fence: row.fence,
             };
-            Done::Writer(Ok(grant(decision, &claim, row.last_seq, Some(wish))))
+            let grant = grant(decision, &claim, row.last_seq, Some(wish));
+            decision.settle_acknowledged(writer, wish.acknowledged);
+            Done::Writer(Ok(grant))
         }
         (_, Job::Renew { claim, wish, .. }) => {
             let checked = decision.check(claim).map(|row| row.last_seq);

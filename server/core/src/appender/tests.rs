@@ -8,3 +8,4 @@ mod order;
 mod ownership;
 mod stale;
 mod sessions;
+mod tenant;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::appender::decide::Rows;
 use crate::appender::{Append, Claim, DeltaDraft, Wish};
-use crate::event::{DedupeKey, SessionRef, SessionStep};
+use crate::event::{DedupeKey, Routing, SessionRef, SessionStep};
 use crate::id::{SessionId, WriterId};
 use crate::lease::Sign;
 use crate::limits;
@@ -20,8 +20,9 @@ pub(super) struct Wanted {
     ids: HashSet<SessionId>,
     keys: HashSet<SessionKey>,
     writers: HashSet<WriterId>,
-    dedupes: Vec<(SessionRef, DedupeKey)>,
-    seqs: HashMap<(SessionRef, WriterId), Vec<u64>>,
+    /// Without a session where the tenant as a whole is told; in `seqs` too.
+    dedupes: Vec<(Option<SessionRef>, DedupeKey)>,
+    seqs: HashMap<(Option<SessionRef>, WriterId), Vec<u64>>,
     /// Sessions that are appended to without a writer.
     strangers: HashSet<SessionRef>,
     /// Sessions that writers claim.
@@ -30,6 +31,8 @@ pub(super) struct Wanted {
     holders: Vec<WriterId>,
     /// Writers whose leases may have ended.
     ending: Vec<WriterId>,
+    /// Writers of which something is told to the tenant as a whole: whom it concerns hangs on what they hold.
+    speaking: HashSet<WriterId>,
     /// Sessions and the parents that they get.
     links: Vec<(SessionRef, SessionRef)>,
 }
@@ -38,7 +41,15 @@ impl Wanted {
     /// A writer, and all sessions that it names or holds, where it says what it holds.
     pub(super) fn writer(&mut self, writer: &WriterId, wish: Option<&Wish>) {
         self.writers.insert(writer.clone());
-        let Some(Wish { sessions, take: _ }) = wish else { return };
+        let Some(wish) = wish else { return };
+        let Wish {
+            sessions,
+            take: _,
+            acknowledged,
+        } = wish;
+        if *acknowledged > 0 {
+            self.speaking.insert(writer.clone());
+        }
         self.holders.push(writer.clone());
         for session in sessions {
             self.session(session);
@@ -51,6 +62,7 @@ impl Wanted {
         self.writers.extend(writers.iter().cloned());
         self.holders.extend(writers.iter().cloned());
         self.ending.extend(writers.iter().cloned());
+        self.speaking.extend(writers.iter().cloned());
     }
 
     /// What fragments name.
@@ -72,7 +84,10 @@ impl Wanted {
             self.writers.insert(claim.writer.clone());
         }
         let Ok(draft) = &append.draft else { return };
-        self.session(&draft.session);
+        match &draft.session {
+            Some(session) => self.session(session),
+            None => self.speaking.extend(claim.map(|claim| claim.writer.clone())),
+        }
         if let Some(key) = &draft.opens {
             self.keys.insert(key.clone());
         }
@@ -80,7 +95,8 @@ impl Wanted {
             && let Some(parent) = &facts.parent
         {
             self.session(parent);
-            self.links.push((draft.session.clone(), parent.clone()));
+            self.links
+                .extend(draft.session.clone().map(|session| (session, parent.clone())));
         }
         if let Some(key) = draft.dedupe {
             self.dedupes.push((draft.session.clone(), key));
@@ -89,7 +105,7 @@ impl Wanted {
             let named = (draft.session.clone(), claim.writer.clone());
             self.seqs.entry(named).or_default().push(append.seq);
         } else {
-            self.strangers.insert(draft.session.clone());
+            self.strangers.extend(draft.session.clone());
         }
     }
 
@@ -149,7 +165,7 @@ impl Wanted {
         rows: &Rows,
     ) -> Result<Vec<Sign>, store::Error> {
         let owner = |session: &SessionRef| rows.resolve(session)?.hold.owner.as_ref();
-        let appended = self.seqs.keys().map(|(session, writer)| (writer, session));
+        let appended = self.seqs.keys().filter_map(|(of, writer)| Some((writer, of.as_ref()?)));
         let claimed = self.claims.iter().map(|(writer, session)| (writer, session));
         let by_writers = appended
             .chain(claimed)
@@ -190,9 +206,10 @@ impl Wanted {
     pub(super) async fn dedupes(
         &self,
         transaction: &mut dyn Transaction,
+        log: LogKey,
         rows: &Rows,
     ) -> Result<HashMap<(SessionNumber, DedupeKey), Stored>, store::Error> {
-        let known = |(session, key): &(SessionRef, DedupeKey)| Some((rows.resolve(session)?.number, *key));
+        let known = |(of, key): &(Option<SessionRef>, DedupeKey)| Some((number(rows, log, of.as_ref())?, *key));
         let keys: Vec<_> = self.dedupes.iter().filter_map(known).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());
@@ -208,20 +225,42 @@ impl Wanted {
     pub(super) async fn repeats(
         &self,
         transaction: &mut dyn Transaction,
+        log: LogKey,
         rows: &Rows,
     ) -> Result<HashMap<(WriterId, u64), Stored>, store::Error> {
         let mut found = HashMap::new();
-        for ((session, writer), seqs) in &self.seqs {
+        for ((of, writer), seqs) in &self.seqs {
             let last = rows.writers.get(writer).map_or(0, |row| row.last_seq);
             let repeated: Vec<u64> = seqs.iter().copied().filter(|seq| *seq <= last).collect();
-            let Some(session) = rows.resolve(session).filter(|_| !repeated.is_empty()) else {
+            let Some(session) = number(rows, log, of.as_ref()).filter(|_| !repeated.is_empty()) else {
                 continue;
             };
             let stored = transaction
-                .find_seqs(session.number, writer, &repeated, limits::DUPLICATE_SCAN_MAX)
+                .find_seqs(session, writer, &repeated, limits::DUPLICATE_SCAN_MAX)
                 .await?;
             found.extend(stored.into_iter().map(|(seq, stored)| ((writer.clone(), seq), stored)));
         }
         Ok(found)
+    }
+
+    /// Where the sessions stand that each writer holds of which something is told.
+    pub(super) async fn standing(
+        &self,
+        transaction: &mut dyn Transaction,
+        log: LogKey,
+    ) -> Result<HashMap<WriterId, Vec<Routing>>, store::Error> {
+        let mut standing = HashMap::new();
+        for writer in &self.speaking {
+            standing.insert(writer.clone(), transaction.held_routings(log, writer).await?);
+        }
+        Ok(standing)
+    }
+}
+
+/// The number of a session, or what stands for the tenant.
+fn number(rows: &Rows, log: LogKey, of: Option<&SessionRef>) -> Option<SessionNumber> {
+    match of {
+        Some(session) => rows.resolve(session).map(|session| session.number),
+        None => Some(SessionNumber::of_tenant(log)),
     }
 }

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::event::{Families, Family, Routing};
+use crate::audience::{Audience, AudienceKey};
+use crate::event::{Families, Family, InSession, Of, Routing};
 use crate::id::SessionId;
-use crate::interest::{Detail, Interests, Selector};
+use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::link::Link;
 use crate::offset::Offset;
 
@@ -67,10 +68,8 @@ pub struct Reach {
 /// An event as far as the index looks at it.
 #[derive(Clone, Copy, Debug)]
 pub struct Due<'a> {
-    /// Where its session stands.
-    pub routing: &'a Routing,
-    /// Where its session stood before, if it moved it.
-    pub moved_from: Option<&'a Routing>,
+    /// What it is of.
+    pub of: &'a Of,
     /// Its family.
     pub family: Family,
     /// Its place.
@@ -99,6 +98,9 @@ pub struct InterestIndex {
     vendors: HashMap<String, Vec<Entry>>,
     sessions: HashMap<SessionId, Vec<Entry>>,
     subtrees: HashMap<SessionId, Vec<Entry>>,
+    /// Who wants events without a session, by what an audience has of their selectors. The same as in the lists above: an event finds
+    /// its receivers by its own keys, however many subscribe.
+    audiences: HashMap<AudienceKey, Vec<Entry>>,
     /// Seats that stand ahead of the tail, and where. Empty but for the moment between a commit and its announcement.
     ahead: Vec<(SeatId, Offset)>,
     /// Reused between batches; empty outside of a method.
@@ -120,6 +122,7 @@ impl InterestIndex {
             vendors: HashMap::new(),
             sessions: HashMap::new(),
             subtrees: HashMap::new(),
+            audiences: HashMap::new(),
             ahead: Vec::new(),
             woken: Vec::new(),
         }
@@ -167,6 +170,9 @@ impl InterestIndex {
                 events: interest.wanted(),
                 deltas,
             };
+            if let Some(key) = of_tenant(interest) {
+                self.audiences.entry(key).or_default().push(entry);
+            }
             match &interest.selector {
                 Selector::All => self.all.push(entry),
                 Selector::Project(project) => self.projects.entry(project.clone()).or_default().push(entry),
@@ -183,6 +189,9 @@ impl InterestIndex {
         self.seats.remove(&seat);
         self.ahead.retain(|(id, _)| *id != seat);
         for interest in interests {
+            if let Some(key) = of_tenant(interest) {
+                forget(&mut self.audiences, &key, seat);
+            }
             match &interest.selector {
                 Selector::All => self.all.retain(|entry| entry.seat != seat),
                 Selector::Project(project) => forget(&mut self.projects, project, seat),
@@ -276,11 +285,19 @@ impl InterestIndex {
     /// Who receives an event: what [`Interests::want_event`] says of each.
     fn receivers(&self, event: &Due<'_>, mut each: impl FnMut(SeatId, &Seat)) {
         let wanted = |entry: &&Entry| entry.events.contain(event.family);
-        self.each(self.lists(event.routing).flatten().filter(wanted), &mut each);
-        let Some(before) = event.moved_from else { return };
+        let InSession {
+            routing, moved_from, ..
+        } = match event.of {
+            Of::Session(of) => of,
+            Of::Tenant(audience) => {
+                return self.each(self.audience(audience).flatten().filter(wanted), &mut each);
+            }
+        };
+        self.each(self.lists(routing).flatten().filter(wanted), &mut each);
+        let Some(before) = moved_from else { return };
         self.each(self.lists(before).flatten().filter(wanted), &mut each);
         // Lists are told apart by where they lie: what is on one side only was entered or left.
-        let either = [(before, event.routing), (event.routing, before)];
+        let either = [(before, routing), (routing, before)];
         for (here, there) in either {
             let crossed = |list: &&Vec<Entry>| !self.lists(there).any(|other| std::ptr::eq(*list, other));
             let entries = self.lists(here).filter(crossed).flatten();
@@ -296,6 +313,12 @@ impl InterestIndex {
         }
     }
 
+    /// The lists of those who look at one of the sessions of an audience.
+    fn audience<'a>(&'a self, audience: &'a Audience) -> impl Iterator<Item = &'a Vec<Entry>> {
+        let named = audience.keys().iter().filter_map(|key| self.audiences.get(key));
+        std::iter::once(&self.all).chain(named)
+    }
+
     /// The lists of those who look at a session that stands there.
     fn lists<'a>(&'a self, routing: &'a Routing) -> impl Iterator<Item = &'a Vec<Entry>> {
         let lists = [
@@ -308,6 +331,12 @@ impl InterestIndex {
         let above = routing.ancestors.iter().map(|ancestor| self.subtrees.get(ancestor));
         lists.into_iter().chain(above).flatten()
     }
+}
+
+/// What an audience has of an interest; none where the interest wants no event without a session, or all of them.
+fn of_tenant(interest: &Interest) -> Option<AudienceKey> {
+    let wanted = interest.wanted().contain(Family::Connector);
+    AudienceKey::of(&interest.selector).filter(|_| wanted)
 }
 
 fn forget<K: Hash + Eq>(lists: &mut HashMap<K, Vec<Entry>>, key: &K, seat: SeatId) {

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::event::{SessionStep, Told};
+use crate::event::{SessionStep, Told, ToldOf};
 use crate::id::SessionId;
-use crate::offset::SessionNumber;
+use crate::offset::{SessionNumber, Spot, Time};
 use crate::session::{Session, SessionFacts, Stood};
 use crate::store::StoredEvent;
 
@@ -37,8 +37,10 @@ impl Projection {
         self.sessions.insert(session.number, session);
     }
 
-    /// One more event. What it says is none where its bytes cannot be read: then it counts, and changes nothing more.
+    /// One more event. What it says is none where its bytes cannot be read: then it counts, and changes nothing more. One of the tenant as a
+    /// whole changes no session.
     pub fn fold(&mut self, event: &StoredEvent, told: Option<&Told>) {
+        let told = told.and_then(|told| Some((told.recorded, told.session.as_ref()?)));
         let Some(mut session) = self.of(event, told) else {
             return;
         };
@@ -48,10 +50,10 @@ impl Projection {
                 let unchanged = session.updated;
                 session.apply(&SessionStep::None, None, event.offset, unchanged)
             }
-            Some(told) => {
+            Some((recorded, told)) => {
                 let step = session.meet(Some(told.life), told.opens.as_ref(), &told.session_step);
                 let lineage = self.lineage(told);
-                session.apply(&step, lineage, event.offset, told.recorded)
+                session.apply(&step, lineage, event.offset, recorded)
             }
         };
         let moved = stood.map(|stood| {
@@ -72,22 +74,18 @@ impl Projection {
     }
 
     /// The event's session, begun if this is its first one; none where nobody can say which it is.
-    fn of(&self, event: &StoredEvent, told: Option<&Told>) -> Option<Session> {
-        if let Some(session) = self.sessions.get(&event.session) {
+    fn of(&self, event: &StoredEvent, told: Option<(Time, &ToldOf)>) -> Option<Session> {
+        let number = event.spot?.session;
+        if let Some(session) = self.sessions.get(&number) {
             return Some(session.clone());
         }
-        let Told {
-            session: id,
-            opens,
-            recorded,
-            ..
-        } = told?;
+        let (recorded, ToldOf { session: id, opens, .. }) = told?;
         let (id, key) = (id.clone(), opens.clone());
-        Some(Session::new(event.session, id, key, event.offset, *recorded))
+        Some(Session::new(number, id, key, event.offset, recorded))
     }
 
     /// The parent that an event names for its session, and what lies above it.
-    fn lineage(&self, told: &Told) -> Option<Box<[SessionId]>> {
+    fn lineage(&self, told: &ToldOf) -> Option<Box<[SessionId]>> {
         let parent = told.new_parent()?;
         let above = self.ids.get(parent).and_then(|number| self.sessions.get(number));
         let above = above.map_or(&[][..], |session| &session.ancestors);
@@ -96,8 +94,11 @@ impl Projection {
 
     /// The event that was folded last is trimmed.
     pub(super) fn take(&mut self, event: &StoredEvent) {
-        if let Some(session) = self.sessions.get_mut(&event.session) {
-            session.trimmed.take(event.index, event.kind.family(), event.offset);
+        let Some(Spot { session, index }) = event.spot else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.trimmed.take(index, event.kind.family(), event.offset);
         }
     }
 
@@ -117,7 +118,7 @@ impl Projection {
     }
 }
 
-impl Told {
+impl ToldOf {
     /// The parent that the event's session gets by it.
     #[must_use]
     pub fn new_parent(&self) -> Option<&SessionId> {

@@ -128,6 +128,11 @@ impl Transaction for Open {
         self.inner.find_seqs(session, writer, seqs, scan_max).await
     }
 
+    async fn held_routings(&mut self, log: LogKey, writer: &WriterId) -> Result<Vec<Routing>, Error> {
+        self.points.at(Point::Load).await?;
+        self.inner.held_routings(log, writer).await
+    }
+
     async fn descendants(&mut self, log: LogKey, ancestors: &[SessionId], most: usize) -> Result<Vec<Session>, Error> {
         self.points.at(Point::Load).await?;
         self.inner.descendants(log, ancestors, most).await

@@ -186,6 +186,8 @@ impl Store for Memory {
         self.state.locked(|state| {
             let log = state.logs.get_mut(&log).ok_or_else(|| no_log(log))?;
             (log.row.epoch, log.row.fence) = (epoch, fence);
+            let writers = log.rows.writers.values_mut();
+            writers.for_each(|writer| writer.presence.lost = None);
             Ok(())
         })
     }

@@ -37,6 +37,8 @@ pub mod rows;
 #[doc(hidden)]
 pub mod transactions;
 #[doc(hidden)]
+pub mod tenant;
+#[doc(hidden)]
 pub mod trims;
 
 mod chain;
@@ -141,6 +143,11 @@ macro_rules! store_suite {
             moves::history_is_what_the_window_was,
             moves::who_moved_at_an_event_is_known,
             moves::a_snapshot_holds_what_stands_in_it_now,
+            tenant::an_event_without_a_session_is_for_what_its_writer_held_then,
+            tenant::what_is_told_of_ten_thousand_sessions_is_for_each_of_them,
+            tenant::what_was_told_is_found_again_by_its_key_and_its_seq,
+            tenant::a_trimmed_event_without_a_session_is_missed_by_whom_it_was_for,
+            tenant::what_is_known_of_a_connector_comes_back_as_it_was_written,
             seeks::every_offset_has_its_link,
             seeks::counting_stops_where_it_may,
             seeks::the_nth_newest_is_where_counting_back_ends,

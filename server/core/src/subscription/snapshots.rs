@@ -299,8 +299,9 @@ fn entry(log: &Log, interests: &Interests, mut snapshot: SessionSnapshot) -> Sna
 /// The item that this event starts. The store may know of a later start than is announced here; that one's text is not here yet.
 fn opened(event: &Event) -> Option<Opened> {
     let started = event.item_step == Some(ItemStep::Started);
-    event.item.filter(|_| started).map(|item| Opened {
-        session: event.routing.session.clone(),
+    let item = event.item.filter(|_| started)?;
+    Some(Opened {
+        session: event.in_session()?.routing.session.clone(),
         item,
         started: event.offset,
     })

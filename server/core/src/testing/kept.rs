@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::event::{Encode, Kind, Placement, Told};
-use crate::id::SessionId;
+use crate::event::{Encode, Kind, Lost, Placement, Told};
+use crate::id::{SessionId, WriterId};
 use crate::link::Link;
 use crate::offset::{Offset, Time};
 use crate::session::SessionKey;
@@ -38,6 +38,10 @@ impl Encode for Kept {
 
     fn opened(&self, key: Option<&SessionKey>, now: Time) -> (Kind, Bytes) {
         PlainEncode.opened(key, now)
+    }
+
+    fn lost(&self, writer: &WriterId, connector: &str, lost: Lost, now: Time) -> (Kind, Bytes) {
+        PlainEncode.lost(writer, connector, lost, now)
     }
 
     fn item_id(&self, sent: &Bytes) -> Arc<str> {

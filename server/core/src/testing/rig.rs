@@ -17,7 +17,7 @@ use crate::interest::Interests;
 use crate::lease::{self, Ended};
 use crate::limits;
 use crate::log::Log;
-use crate::offset::{Offset, Time};
+use crate::offset::{Index, Offset, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
 use crate::retention::Retention;
 use crate::store::failing::Failing;
@@ -187,7 +187,9 @@ impl Rig {
     pub(crate) async fn store_many(&self, count: usize, id: &str) {
         let appends = (0..count).map(|_| append(draft(id))).collect();
         let outcomes = self.append(None, appends).await.unwrap();
-        outcomes.iter().for_each(|outcome| assert!(stored(outcome).index.0 > 0));
+        outcomes
+            .iter()
+            .for_each(|outcome| assert!(stored(outcome).index > Some(Index(0))));
     }
 
     /// Opens a writer.

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::event::{Draft, Encode, Kind, Placement, SessionStep, Told};
-use crate::id::{EventId, SessionId};
+use crate::event::{Draft, Encode, Kind, Lost, PlacedIn, Placement, SessionStep, Told, ToldOf};
+use crate::id::{EventId, SessionId, WriterId};
 use crate::link::Link;
 use crate::offset::{Offset, Time};
 use crate::session::{SessionFacts, SessionKey};
@@ -19,7 +19,7 @@ use crate::testing::OPENED;
 /// What a body says.
 type Said = (SessionStep, Option<SessionKey>);
 
-/// Stored bytes are one line (time, life, session, parent) and the body.
+/// Stored bytes are one line (time, life, session, parent; only the time where there is no session) and the body.
 #[derive(Debug, Default)]
 pub(crate) struct Telling {
     said: Mutex<HashMap<Bytes, Said>>,
@@ -42,15 +42,16 @@ fn head(bytes: &Bytes) -> Option<(Vec<String>, Bytes)> {
 
 impl Encode for Telling {
     fn event(&self, placement: &Placement<'_>, body: &Bytes) -> Bytes {
-        let Placement {
-            recorded,
-            session,
-            parent,
-            life,
-            ..
-        } = placement;
-        let parent = parent.map(SessionId::as_str).unwrap_or_default();
-        let line = format!("{}|{life}|{session}|{parent}\n", recorded.0);
+        let recorded = placement.recorded.0;
+        let line = match placement.session {
+            Some(PlacedIn {
+                session, parent, life, ..
+            }) => {
+                let parent = parent.map(SessionId::as_str).unwrap_or_default();
+                format!("{recorded}|{life}|{session}|{parent}\n")
+            }
+            None => format!("{recorded}\n"),
+        };
         [line.as_bytes(), body].concat().into()
     }
 
@@ -63,6 +64,10 @@ impl Encode for Telling {
         let step = SessionStep::Opened(Box::<SessionFacts>::default());
         self.said.lock().unwrap().insert(body.clone(), (step, key.cloned()));
         (OPENED, body)
+    }
+
+    fn lost(&self, writer: &WriterId, connector: &str, lost: Lost, now: Time) -> (Kind, Bytes) {
+        PlainEncode.lost(writer, connector, lost, now)
     }
 
     fn item_id(&self, _: &Bytes) -> Arc<str> {
@@ -78,13 +83,19 @@ impl Encode for Telling {
         let (head, body) = head(stored)?;
         let said = self.said.lock().unwrap();
         let (session_step, opens) = said.get(&body).cloned().unwrap_or_default();
+        let session = match &head[..] {
+            [_, life, session, parent] => Some(ToldOf {
+                session: SessionId::parse(session).ok()?,
+                parent: SessionId::parse(parent).ok(),
+                life: life.parse().ok()?,
+                opens,
+                session_step,
+            }),
+            _ => None,
+        };
         Some(Told {
-            session: SessionId::parse(&head[2]).ok()?,
-            parent: SessionId::parse(&head[3]).ok(),
-            life: head[1].parse().ok()?,
             recorded: Time(head[0].parse().ok()?),
-            opens,
-            session_step,
+            session,
         })
     }
 

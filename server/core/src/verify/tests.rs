@@ -184,7 +184,10 @@ async fn what_is_missing_is_a_hole_wherever_it_is() {
 #[tokio::test]
 async fn an_index_is_the_next_one_of_its_session() {
     let mut seen = Seen::new().await;
-    seen.event = Box::new(|event| event.index.0 += u64::from(event.offset >= Offset(150) && event.offset.0 % 3 == 0));
+    seen.event = Box::new(|event| {
+        let more = u64::from(event.offset >= Offset(150) && event.offset.0 % 3 == 0);
+        event.spot.as_mut().unwrap().index.0 += more;
+    });
     let findings = seen.findings().await;
     let (offset, expected, found) = (Offset(150), Index(50), Index(51));
     assert_eq!(
@@ -218,7 +221,9 @@ async fn a_sessions_row_names_its_newest_event() {
 #[tokio::test]
 async fn an_event_has_a_session() {
     let mut seen = Seen::new().await;
-    seen.event = Box::new(|event| event.session.0 += 1000 * u64::from(event.offset == Offset(1)));
+    seen.event = Box::new(|event| {
+        event.spot.as_mut().unwrap().session.0 += 1000 * u64::from(event.offset == Offset(1));
+    });
     let findings = seen.findings().await;
     assert!(
         findings.contains(&Finding::NoSession { offset: Offset(1) }),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Event, Family, ItemKey, ItemStep, Routing};
+use crate::event::{Event, Family, InSession, ItemKey, ItemStep, Routing};
 use crate::id::SessionId;
 use crate::interest::Interests;
 use crate::limits;
@@ -171,13 +171,19 @@ impl DeltaWindow {
     /// Takes notice of an event: items open and close with the events that say so, before those are published.
     /// An item goes where its session goes.
     pub fn observe(&mut self, event: &Event) {
-        if event.moved_from.is_some() {
-            self.items.follow(&event.routing);
+        let Some(InSession {
+            routing, moved_from, ..
+        }) = event.in_session()
+        else {
+            return;
+        };
+        if moved_from.is_some() {
+            self.items.follow(routing);
         }
         let Some(item) = event.item else { return };
         match event.item_step {
-            Some(ItemStep::Started) => self.items.start(&event.routing, item, event.family, event.offset),
-            Some(ItemStep::Completed) => self.items.complete(&event.routing.session, item),
+            Some(ItemStep::Started) => self.items.start(routing, item, event.family, event.offset),
+            Some(ItemStep::Completed) => self.items.complete(&routing.session, item),
             None => {}
         }
     }
@@ -196,8 +202,8 @@ impl DeltaWindow {
     pub fn recover(&mut self, events: &[Event], name: impl Fn(&Event) -> Arc<str>) {
         events.iter().for_each(|event| self.observe(event));
         for event in events {
-            if let (Some(item), Some(ItemStep::Started)) = (event.item, event.item_step) {
-                self.items.lose(&event.routing.session, item, &name(event));
+            if let (Some(of), Some(item), Some(ItemStep::Started)) = (event.in_session(), event.item, event.item_step) {
+                self.items.lose(&of.routing.session, item, &name(event));
             }
         }
     }

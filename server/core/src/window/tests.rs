@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::event::{Families, Family, Kind};
 use crate::interest::{Detail, Interest, Selector};
-use crate::testing::{ASK, MESSAGE, OPENED, TOOL, event, interests, link_before, only, routing};
+use crate::testing::{ASK, MESSAGE, OPENED, TOOL, event, interests, link_before, of_tenant, only, routing};
 
 const PLENTY: usize = 1 << 30;
 
@@ -237,4 +237,39 @@ fn an_event_larger_than_the_whole_budget_does_not_stay_and_breaks_nothing() {
     assert_eq!((window.start(), window.end()), (Offset(1), Offset(1)));
     window.push(event(1, &routing("a"), MESSAGE));
     assert_eq!(window.link_before(Offset(2)), Some(link_before(Offset(2))));
+}
+
+#[test]
+fn what_has_no_session_is_found_by_session_and_by_offset_alike_and_is_trimmed_with_the_rest() {
+    let mut window = Window::new(Offset(0), link_before(Offset(0)), Budget::new(PLENTY));
+    let held: [&[&str]; 5] = [&["a"], &["b"], &[], &["a", "b"], &["c"]];
+    for offset in 0..60_u64 {
+        window.push(match offset % 3 {
+            0 => of_tenant(offset, held[offset as usize / 3 % 5]),
+            1 => event(offset, &routing("a"), MESSAGE),
+            _ => event(offset, &routing("b"), MESSAGE),
+        });
+    }
+    let narrow = interests([(only("a"), Detail::Content)]);
+    let nobody = Selector::Vendor("nobody".into());
+    let wide = interests([(only("a"), Detail::Content), (nobody, Detail::Content)]);
+    let wanted = |offset: &u64| match offset % 3 {
+        0 => [0, 3].contains(&(offset / 3 % 5)),
+        rest => rest == 1,
+    };
+    let expected: Vec<u64> = (0..60).filter(wanted).collect();
+    for bytes_max in [PLENTY, 1, 25] {
+        assert_eq!(read_all(&window, &narrow, 0, bytes_max), expected, "by session");
+        assert_eq!(read_all(&window, &wide, 0, bytes_max), expected, "by offset");
+    }
+    assert_eq!(
+        read_all(&window, &interests([(only("a"), Detail::Summary)]), 0, PLENTY),
+        [0; 0]
+    );
+    window.trim(Offset(31));
+    let left: Vec<u64> = (31..60).filter(wanted).collect();
+    assert_eq!(read_all(&window, &narrow, 31, PLENTY), left);
+    assert_eq!(window.of_tenant.len(), 9);
+    window.trim(Offset(60));
+    assert!(window.of_tenant.is_empty() && window.bytes == 0);
 }

@@ -21,6 +21,7 @@ async fn open(house: &House, writer: &str) -> v1::OpenWriterResponse {
             ..WriterSession::default()
         }],
         take_over: false,
+        acknowledged_seq: 0,
     };
     let mut client = SessionEventsServiceClient::new(house.channel().await);
     let opened = soon(client.open_writer(with(&house.running.local_key, request))).await;

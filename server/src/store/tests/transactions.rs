@@ -97,7 +97,7 @@ async fn a_number_that_was_rolled_back_is_not_remembered() {
         chain.event("a", Kind(70)).writer = Some((writer(id), 1));
         chain.commit().await;
     }
-    let session = chain.history[0].session;
+    let session = chain.history[0].spot().unwrap().session;
     let mut transaction = store.begin().await.unwrap();
     for (id, offset) in [("y", 0), ("x", 1)] {
         let found = transaction.find_seqs(session, &writer(id), &[1], 9).await.unwrap();

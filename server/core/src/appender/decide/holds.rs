@@ -58,6 +58,7 @@ impl Decision<'_> {
         if self.living.contains(writer) {
             return None;
         }
+        self.lease_ended(writer);
         let held = self.held_by(writer);
         let sessions = held.iter().map(|session| session.id.clone()).collect();
         for session in held {
@@ -74,6 +75,7 @@ impl Decision<'_> {
     fn release(&mut self, mut session: Session, why: Release) {
         tracing::debug!(session = %session.id, ?why, "nobody holds a session any more");
         session.hold.release();
+        self.audiences.clear();
         self.changed.insert_session(session);
     }
 
@@ -83,6 +85,7 @@ impl Decision<'_> {
             return;
         }
         session.hold.take(claim);
+        self.audiences.clear();
         self.living.insert(claim.writer.clone());
     }
 
@@ -127,7 +130,7 @@ impl Decision<'_> {
 
     /// Why an append does not even count: its session was held under a newer fence since.
     pub(super) fn fenced(&self, claim: &Claim, append: &Append) -> Option<Rejection> {
-        let session = self.session(&append.draft.as_ref().ok()?.session)?;
+        let session = self.session(append.draft.as_ref().ok()?.session.as_ref()?)?;
         match session.hold.admit(claim, |id| self.living.contains(id)) {
             Err(barred @ Barred::Fenced(_)) => Some(rejection(&session.id, &barred)),
             Ok(_) | Err(Barred::Owned(_)) => None,
@@ -147,13 +150,18 @@ impl Decision<'_> {
         self.writer(&claim.writer).cloned()
     }
 
-    /// The writers that hold sessions because of this decision, as they are after it.
+    /// The writers that hold sessions because of this decision, or whose connectors came, as they are after it.
     pub(in crate::appender) fn holders(&self) -> Vec<WriterRow> {
         let taken = self.changed.sessions.values().filter(|row| {
             let before = self.base.sessions.get(&row.id);
             before.is_none_or(|before| before.hold != row.hold)
         });
-        let owners: HashSet<&WriterId> = taken.filter_map(|row| row.hold.owner.as_ref()).collect();
+        let came = self.changed.writers.values().filter(|row| {
+            let before = self.base.writers.get(&row.id);
+            row.presence.online && before.is_none_or(|before| !before.presence.online)
+        });
+        let owners = taken.filter_map(|row| row.hold.owner.as_ref());
+        let owners: HashSet<&WriterId> = owners.chain(came.map(|row| &row.id)).collect();
         owners
             .into_iter()
             .filter_map(|owner| self.writer(owner).cloned())

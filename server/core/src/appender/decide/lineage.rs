@@ -59,7 +59,7 @@ impl Decision<'_> {
     /// Whether a parent is the draft's session itself, under any of its names, or lies below it.
     fn is_own(&self, parent: &SessionRef, draft: &Draft, own: Option<&SessionId>) -> bool {
         let opens = |key: &SessionKey| draft.opens.as_ref() == Some(key);
-        let same_name = *parent == draft.session || matches!(parent, SessionRef::Key(key) if opens(key));
+        let same_name = Some(parent) == draft.session.as_ref() || matches!(parent, SessionRef::Key(key) if opens(key));
         let below = |own: &SessionId| {
             self.session(parent)
                 .is_some_and(|parent| parent.id == *own || parent.ancestors.contains(own))

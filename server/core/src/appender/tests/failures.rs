@@ -46,7 +46,7 @@ async fn a_commit_that_failed_is_not_announced_and_leaves_nothing() {
     let [place] = rig.store([draft("a")]).await;
     assert_eq!(
         (place.offset, place.index),
-        (Offset(2), Index(2)),
+        (Offset(2), Some(Index(2))),
         "and the next one succeeds in its place"
     );
 }
@@ -72,7 +72,7 @@ async fn one_bad_append_never_fails_its_neighbours() {
     assert!(is_internal(&outcomes[1]), "{outcomes:?}");
     assert_eq!(
         (stored(&outcomes[0]).index, stored(&outcomes[2]).index),
-        (Index(1), Index(2))
+        (Some(Index(1)), Some(Index(2)))
     );
     let again = rig
         .append(Some(&claim), vec![seq(2, poisoned("a")), seq(4, draft("a"))])
@@ -213,7 +213,7 @@ async fn what_nobody_knows_is_told_to_nobody_and_caught_up_with_later() {
         session: Some(session("a")),
         stored: Some(Stored {
             offset: Offset(1),
-            index: Index(1),
+            index: Some(Index(1)),
         }),
     };
     assert_eq!((&outcomes[0], stored(&outcomes[1]).offset), (&duplicate, Offset(2)));
@@ -252,7 +252,7 @@ async fn another_processes_events_are_caught_up_with_before_the_next_commit() {
     let [place] = rig.store([draft("a")]).await;
     assert_eq!(
         (place.offset, place.index),
-        (Offset(3), Index(3)),
+        (Offset(3), Some(Index(3))),
         "its cached rows are not believed"
     );
     assert_eq!(offsets(&until_caught_up(&mut subscription).await), [2, 3]);

@@ -18,7 +18,7 @@ fn duplicate(offset: u64, index: u64) -> Outcome {
 const fn place(offset: u64, index: u64) -> Stored {
     Stored {
         offset: Offset(offset),
-        index: Index(index),
+        index: Some(Index(index)),
     }
 }
 

@@ -58,7 +58,7 @@ async fn stored(rig: &Rig, interests: &Interests) -> Vec<Event> {
 }
 
 fn places(events: &[Event]) -> Vec<String> {
-    let place = |event: &Event| format!("{} {:?} from {:?}", event.offset, event.routing, event.moved_from);
+    let place = |event: &Event| format!("{} {:?}", event.offset, event.of);
     events.iter().map(place).collect()
 }
 
@@ -124,7 +124,7 @@ async fn a_session_moves_and_its_vendor_stays_where_the_key_tells_it() {
     let key = crate::session::SessionKey::parse("v", "laptop", "/p", "n").unwrap();
     let named = SessionRef::Key(key);
     let moved = Draft {
-        session: named.clone(),
+        session: Some(named.clone()),
         session_step: SessionStep::Changed(Box::new(SessionFacts {
             project: Some("/q".into()),
             vendor: Some("other".into()),
@@ -136,7 +136,7 @@ async fn a_session_moves_and_its_vendor_stays_where_the_key_tells_it() {
     let all = Interests::new(vec![Interest::new(Selector::All, Detail::Content)]).unwrap();
     let events = stored(&rig, &all).await;
     let place = |offset: Offset| {
-        let routing = &events[offset.0 as usize].routing;
+        let routing = &events[offset.0 as usize].in_session().unwrap().routing;
         (routing.project.to_string(), routing.vendor.to_string())
     };
     assert_eq!(place(first.offset), ("/p".to_owned(), "v".to_owned()));

@@ -22,6 +22,7 @@ fn wish<const N: usize>(take: Take, sessions: [&str; N]) -> Wish {
     Wish {
         sessions: sessions.map(|id| SessionRef::Id(session(id))).into(),
         take,
+        ..Wish::default()
     }
 }
 

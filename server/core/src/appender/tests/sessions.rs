@@ -3,7 +3,7 @@
 use crate::appender::{Append, Condition, Outcome, Refusal, Wish};
 use crate::event::{Draft, SessionRef, SessionStep};
 use crate::id::SessionId;
-use crate::offset::Offset;
+use crate::offset::{Index, Offset};
 use crate::session::{Lifecycle, Session, SessionFacts, SessionKey};
 use crate::store::memory::Memory;
 use crate::store::{SessionFilter, SessionOrder, Store as _};
@@ -57,8 +57,11 @@ async fn all_sessions(rig: &Rig) -> Vec<Session> {
 }
 
 fn session_of(outcome: &Outcome) -> SessionId {
-    let Outcome::Stored { session, .. } = outcome else {
-        panic!("it was not stored: {outcome:?}")
+    let Outcome::Stored {
+        session: Some(session), ..
+    } = outcome
+    else {
+        panic!("it was not stored in a session: {outcome:?}")
     };
     session.clone()
 }
@@ -88,7 +91,7 @@ async fn k_17_two_creates_at_once_give_one_opened_event() {
 async fn an_event_of_a_new_session_opens_it_first() {
     let rig = Rig::new().await;
     let [place] = rig.store([draft("a")]).await;
-    assert_eq!((place.offset, place.index.0), (Offset(1), 1));
+    assert_eq!((place.offset, place.index), (Offset(1), Some(Index(1))));
     let row = row(&rig, &session("a")).await;
     assert_eq!(
         (row.opened_offset, row.last_offset, row.next_index.0),

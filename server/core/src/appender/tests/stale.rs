@@ -168,7 +168,11 @@ fn wish(says: Says) -> Wish {
         Says::Holds | Says::Takes => vec![SessionRef::Id(session("s"))],
     };
     let take = if says == Says::Takes { Take::Over } else { Take::Free };
-    Wish { sessions, take }
+    Wish {
+        sessions,
+        take,
+        ..Wish::default()
+    }
 }
 
 impl World {

@@ -63,7 +63,7 @@ impl Truth {
     }
 
     pub(super) fn wants(&self, event: &Event) -> bool {
-        self.interests.want(&event.routing, event.family)
+        self.interests.want_event(event)
     }
 
     /// One commit. Each event is a session and, where it does something to an item, `+` or `-` and the item's number.

@@ -1,7 +1,9 @@
 use super::*;
 use crate::event::{Event, Kind};
 use crate::interest::Interest;
-use crate::testing::{ASK, MESSAGE, OPENED, TOOL, event, interests, link_before, only, routing, session};
+use crate::testing::{
+    ASK, MESSAGE, OPENED, TOOL, event, interests, link_before, moved_to, of_tenant, only, routing, session,
+};
 
 fn index(tail: u64) -> InterestIndex {
     InterestIndex::new(Offset(tail), link_before(Offset(tail)))
@@ -9,8 +11,7 @@ fn index(tail: u64) -> InterestIndex {
 
 fn due(event: &Event) -> Due<'_> {
     Due {
-        routing: &event.routing,
-        moved_from: event.moved_from.as_deref(),
+        of: &event.of,
         family: event.family,
         offset: event.offset,
     }
@@ -215,12 +216,12 @@ fn a_move_wakes_those_it_leaves_and_those_it_comes_to_whatever_families_they_wan
     ];
     let seats: Vec<_> = wanted.iter().map(|(wanted, _)| index.enter(wanted).1).collect();
     let mut moved = event(0, &routing("a"), OPENED);
-    moved.routing = Arc::new(Routing {
+    let to = Arc::new(Routing {
         project: "/q".into(),
         ancestors: [session("above")].into(),
         ..Routing::clone(&routing("a"))
     });
-    moved.moved_from = Some(routing("a"));
+    moved_to(&mut moved, Some(to), routing("a"));
     publish(&mut index, std::slice::from_ref(&moved));
     for ((wanted, woken), seat) in wanted.iter().zip(seats) {
         assert_eq!(seat.wakes(), *woken, "{wanted:?}");
@@ -230,4 +231,43 @@ fn a_move_wakes_those_it_leaves_and_those_it_comes_to_whatever_families_they_wan
             "woken is who wants it: {wanted:?}"
         );
     }
+}
+
+#[test]
+fn what_is_of_no_session_wakes_those_who_look_at_one_of_its_sessions_and_nobody_else() {
+    let mut index = index(0);
+    let project = |project: &str| Selector::Project(project.into());
+    let mut messages = Interest::new(only("a"), Detail::Content);
+    messages.families = Families::NONE.with(Family::Message);
+    let wanted = [
+        (interests([(Selector::All, Detail::Content)]), 1),
+        (interests([(Selector::All, Detail::Summary)]), 0),
+        (interests([(only("a"), Detail::Content)]), 1),
+        (interests([(only("a"), Detail::Content), (only("b"), Detail::Live)]), 1),
+        (
+            interests([(only("b"), Detail::Content), (only("c"), Detail::Content)]),
+            1,
+        ),
+        (interests([(only("c"), Detail::Content)]), 0),
+        (interests([(Selector::Subtree(session("a")), Detail::Content)]), 1),
+        (interests([(project("/p"), Detail::Content)]), 1),
+        (interests([(project("/q"), Detail::Content)]), 0),
+        (interests([(Selector::Vendor("v".into()), Detail::Live)]), 1),
+        (Interests::from(messages), 0),
+    ];
+    let seats: Vec<_> = wanted.iter().map(|(wanted, _)| index.enter(wanted)).collect();
+    let told = of_tenant(0, &["a", "b"]);
+    publish(&mut index, std::slice::from_ref(&told));
+    for ((wanted, woken), (_, seat)) in wanted.iter().zip(&seats) {
+        assert_eq!(seat.wakes(), *woken, "{wanted:?}");
+        assert_eq!(
+            wanted.want_event(&told),
+            *woken > 0,
+            "woken is who wants it: {wanted:?}"
+        );
+    }
+    for ((wanted, _), (id, _)) in wanted.iter().zip(&seats) {
+        index.leave(*id, wanted);
+    }
+    assert!(index.audiences.is_empty(), "nothing stays of who left");
 }

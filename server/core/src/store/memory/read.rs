@@ -3,12 +3,11 @@
 //! Believe this: whatever stopped a read, `until` tells how far it looked, and nothing wanted before that is missing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::rows::{self, Log, Routings};
-use crate::event::Encode;
+use crate::event::{Encode, Of};
 use crate::interest::Interests;
-use crate::offset::{Index, Offset, SessionNumber};
+use crate::offset::{Index, Offset, SessionNumber, Spot};
 use crate::store::{Error, EventRow, Missing, Page, Read, lacks};
 
 /// `[from, until)`, oldest first.
@@ -71,10 +70,11 @@ pub(super) fn missing(
     most: usize,
 ) -> Result<Vec<Missing>, Error> {
     let mut found: BTreeMap<SessionNumber, Missing> = BTreeMap::new();
+    let oldest = log.row.oldest;
     for session in log.rows.sessions.values() {
         let stood = log.rows.stood(session.number);
-        if lacks(session, stood, interests, from, log.row.oldest) {
-            let missing = Missing {
+        if lacks(session, stood, interests, from, oldest) {
+            let missing = Missing::Session {
                 session: session.id.clone(),
                 from: Index(0),
                 until: session.trimmed.until,
@@ -82,16 +82,27 @@ pub(super) fn missing(
             found.insert(session.number, missing);
         }
     }
+    let mut trimmed = log.trimmed.of_tenant.iter().filter(|(offset, ..)| *offset >= from);
+    if trimmed.any(|(_, family, audience)| interests.want_of_tenant(audience, *family)) {
+        found.insert(SessionNumber::of_tenant(log.row.key), Missing::Tenant);
+    }
     let mut routings = Routings::new();
-    for row in candidates(log, interests, from.max(log.row.oldest), until) {
-        if wanted(log, interests, &mut routings, row)? {
-            let session = log.routing(&mut routings, row.session, row.offset)?.session.clone();
-            let missing = found.entry(row.session).or_insert(Missing {
-                session,
-                from: row.index,
-                until: row.index,
-            });
-            missing.until = Index(row.index.0 + 1);
+    for row in candidates(log, interests, from.max(oldest), until) {
+        if !wanted(log, interests, &mut routings, row)? {
+            continue;
+        }
+        let Some(Spot { session: number, index }) = row.spot() else {
+            found.insert(SessionNumber::of_tenant(log.row.key), Missing::Tenant);
+            continue;
+        };
+        let session = log.routing(&mut routings, number, row.offset)?.session.clone();
+        let missing = found.entry(number).or_insert(Missing::Session {
+            session,
+            from: index,
+            until: index,
+        });
+        if let Missing::Session { until, .. } = missing {
+            *until = Index(index.0 + 1);
         }
     }
     Ok(found.into_values().take(most).collect())
@@ -128,15 +139,21 @@ fn candidates<'a>(log: &'a Log, interests: &Interests, from: Offset, until: Offs
         let of_session = log.rows.offsets(session.number);
         offsets.extend(of_session.filter(|offset| (from..until).contains(offset)));
     }
+    if interests.look_at_tenant() {
+        let of_tenant = log.rows.offsets(SessionNumber::of_tenant(log.row.key));
+        offsets.extend(of_tenant.filter(|offset| (from..until).contains(offset)));
+    }
     offsets.sort_unstable();
     offsets.dedup();
     offsets.into_iter().filter_map(|offset| log.event(offset)).collect()
 }
 
 fn wanted(log: &Log, interests: &Interests, routings: &mut Routings, row: &EventRow) -> Result<bool, Error> {
-    let routing = log.routing(routings, row.session, row.offset)?;
-    let before = log.moved_from(row).map(Arc::as_ref);
-    Ok(interests.want_move(before, &routing, rows::family(row)?))
+    let family = rows::family(row)?;
+    Ok(match log.of(routings, row)? {
+        Of::Session(of) => interests.want_move(of.moved_from.as_deref(), &of.routing, family),
+        Of::Tenant(audience) => interests.want_of_tenant(&audience, family),
+    })
 }
 
 /// A page while it is filled.

@@ -5,14 +5,15 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{DedupeKey, Encode, Event, Routing};
+use crate::audience::Audience;
+use crate::event::{DedupeKey, Encode, Event, Family, InSession, Of, Routing};
 use crate::hold::Hold;
 use crate::id::{SessionId, WriterId};
 use crate::lease::Sign;
 use crate::link::Link;
-use crate::offset::{Offset, SessionNumber};
+use crate::offset::{LogKey, Offset, SessionNumber, Spot};
 use crate::session::{Session, SessionKey, Stood};
-use crate::store::{Error, EventRow, LogRow, Stored, WriterRow};
+use crate::store::{Error, EventRow, LogRow, RowOf, Stored, WriterRow};
 use crate::verify::{KeptEvent, KeptEvents};
 
 /// One log as committed.
@@ -30,6 +31,8 @@ pub(super) struct Trimmed {
     pub(super) bases: HashMap<SessionNumber, Session>,
     /// The links before them, those of the newest last.
     pub(super) links: VecDeque<Link>,
+    /// Those without a session, in offset order, as far back as the links go.
+    pub(super) of_tenant: Vec<(Offset, Family, Arc<Audience>)>,
 }
 
 /// Rows, and the ways to find them.
@@ -86,8 +89,7 @@ impl Log {
             kept.raws.extend(row.raw.as_ref().map(|_| row.offset));
             kept.events.push(KeptEvent {
                 offset: row.offset,
-                session: row.session,
-                index: row.index,
+                spot: row.spot(),
                 link: row.link,
                 has_raw: row.raw.is_some(),
                 stored: row.stored.clone(),
@@ -136,20 +138,30 @@ impl Log {
         Ok(routing)
     }
 
-    /// Where the event's session stood before, if the event moved it.
-    pub(super) fn moved_from(&self, row: &EventRow) -> Option<&Arc<Routing>> {
-        let mut stood = self.rows.stood(row.session).iter();
-        let moved = stood.find(|stood| stood.until == row.offset);
+    /// Where a session stood before, if its event at this offset moved it.
+    fn moved_from(&self, session: SessionNumber, offset: Offset) -> Option<&Arc<Routing>> {
+        let mut stood = self.rows.stood(session).iter();
+        let moved = stood.find(|stood| stood.until == offset);
         moved.map(|stood| &stood.routing)
+    }
+
+    /// What the row's event is of.
+    pub(super) fn of(&self, known: &mut Routings, row: &EventRow) -> Result<Of, Error> {
+        Ok(match &row.of {
+            RowOf::Session(Spot { session, index }) => Of::Session(InSession {
+                index: *index,
+                routing: self.routing(known, *session, row.offset)?,
+                moved_from: self.moved_from(*session, row.offset).map(Arc::clone),
+            }),
+            RowOf::Tenant(audience) => Of::Tenant(Arc::clone(audience)),
+        })
     }
 
     /// The row as it is read and sent.
     pub(super) fn read(&self, known: &mut Routings, row: &EventRow, encode: &dyn Encode) -> Result<Event, Error> {
         Ok(Event {
             offset: row.offset,
-            index: row.index,
-            routing: self.routing(known, row.session, row.offset)?,
-            moved_from: self.moved_from(row).map(Arc::clone),
+            of: self.of(known, row)?,
             kind: row.kind,
             family: family(row)?,
             item: row.item,
@@ -172,7 +184,7 @@ impl Rows {
             .filter(|session| session.key.as_ref() == Some(key))
     }
 
-    /// Where a session's events lie, oldest first.
+    /// Where the events of a session lie, or those of the tenant as a whole, oldest first.
     pub(super) fn offsets(&self, session: SessionNumber) -> impl DoubleEndedIterator<Item = Offset> + '_ {
         self.offsets.get(&session).into_iter().flatten().copied()
     }
@@ -207,22 +219,21 @@ impl Rows {
         self.sessions.insert(session.number, session);
     }
 
-    pub(super) fn put_event(&mut self, event: EventRow) {
+    pub(super) fn put_event(&mut self, log: LogKey, event: EventRow) {
         if let Some(key) = event.dedupe {
-            let stored = Stored {
-                offset: event.offset,
-                index: event.index,
-            };
-            self.dedupe.insert((event.session, key), stored);
+            let session = event.session_or_tenant(log);
+            self.dedupe.insert((session, key), event.stored());
         }
-        self.offsets.entry(event.session).or_default().push_back(event.offset);
+        let session = event.session_or_tenant(log);
+        self.offsets.entry(session).or_default().push_back(event.offset);
         self.events.push_back(event);
     }
 
-    /// Lets the oldest events go, and moves what their sessions' bases say of them.
-    pub(super) fn trim(&mut self, count: usize, bases: &[Session]) {
-        for event in self.events.drain(..count) {
-            if let Some(offsets) = self.offsets.get_mut(&event.session) {
+    /// Lets the oldest events go, gives them, and moves what their sessions' bases say of them.
+    pub(super) fn trim(&mut self, log: LogKey, count: usize, bases: &[Session]) -> Vec<EventRow> {
+        let gone: Vec<EventRow> = self.events.drain(..count).collect();
+        for event in &gone {
+            if let Some(offsets) = self.offsets.get_mut(&event.session_or_tenant(log)) {
                 offsets.pop_front();
             }
         }
@@ -231,10 +242,11 @@ impl Rows {
                 session.trimmed.clone_from(&base.trimmed);
             }
         }
+        gone
     }
 
     /// Adds all of `newer`, which comes after these.
-    pub(super) fn absorb(&mut self, newer: Rows) {
+    pub(super) fn absorb(&mut self, log: LogKey, newer: Rows) {
         let Rows {
             events,
             sessions,
@@ -251,7 +263,7 @@ impl Rows {
             self.put_session(session);
         }
         for event in events {
-            self.put_event(event);
+            self.put_event(log, event);
         }
         for stood in stood.into_values().flatten() {
             self.put_stood(stood);
@@ -274,20 +286,21 @@ impl Rows {
         }
     }
 
-    /// The writers that hold sessions.
+    /// The writers that hold sessions, or whose connectors are there.
     pub(super) fn holders(&self) -> Vec<Sign> {
         let owners: HashSet<&WriterId> = self
             .sessions
             .values()
             .filter_map(|row| row.hold.owner.as_ref())
             .collect();
-        let rows = owners.into_iter().filter_map(|owner| self.writers.get(owner));
+        let rows = self.writers.values();
+        let rows = rows.filter(|row| row.presence.online || owners.contains(&row.id));
         rows.map(|row| self.sign(row)).collect()
     }
 }
 
 /// The row's family.
-pub(super) fn family(row: &EventRow) -> Result<crate::event::Family, Error> {
+pub(super) fn family(row: &EventRow) -> Result<Family, Error> {
     row.kind
         .family()
         .ok_or_else(|| Error::Corrupt(format!("event {} has unknown kind {}", row.offset, row.kind.0).into()))

@@ -10,12 +10,12 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::rows::{Log, Rows};
 use super::{Fault, Shared, constraint, no_log};
-use crate::event::DedupeKey;
+use crate::event::{DedupeKey, Routing};
 use crate::id::{SessionId, WriterId};
 use crate::lease::Sign;
-use crate::offset::{LogKey, Offset, SessionNumber};
+use crate::offset::{LogKey, Offset, SessionNumber, Spot};
 use crate::session::{Session, SessionKey};
-use crate::store::{Changes, Error, EventRow, LogRow, Stored, StoredEvent, Transaction, Trim, WriterRow};
+use crate::store::{Changes, Error, EventRow, LogRow, RowOf, Stored, StoredEvent, Transaction, Trim, WriterRow};
 
 /// One open transaction.
 pub(super) struct Open {
@@ -110,7 +110,7 @@ impl Transaction for Open {
         let mut found = Vec::new();
         for key in keys {
             let one = |rows: &Rows, key: &(SessionNumber, DedupeKey)| rows.dedupe.get(key).copied();
-            let stored = self.find(log_of(key.0), &[*key], one)?;
+            let stored = self.find(key.0.log(), &[*key], one)?;
             found.extend(stored.into_iter().map(|stored| (key.0, key.1, stored)));
         }
         Ok(found)
@@ -123,21 +123,30 @@ impl Transaction for Open {
         seqs: &[u64],
         scan_max: usize,
     ) -> Result<Vec<(u64, Stored)>, Error> {
-        let log = log_of(session);
+        let log = session.log();
         let pending = self.logs.get(&log).map(|pending| &pending.rows);
         self.state.with_log(log, |committed| {
             let own = pending.into_iter().flat_map(|rows| rows.events.iter().rev());
             let older = committed.rows.offsets(session).rev();
             let found = own
-                .filter(|row| row.session == session)
+                .filter(|row| row.session_or_tenant(log) == session)
                 .chain(older.filter_map(|offset| committed.event(offset)))
                 .take(scan_max)
                 .filter_map(|row| {
                     let (id, seq) = row.writer.as_ref()?;
-                    let (offset, index) = (row.offset, row.index);
-                    (id == writer && seqs.contains(seq)).then_some((*seq, Stored { offset, index }))
+                    (id == writer && seqs.contains(seq)).then(|| (*seq, row.stored()))
                 });
             Ok(found.collect())
+        })
+    }
+
+    async fn held_routings(&mut self, log: LogKey, writer: &WriterId) -> Result<Vec<Routing>, Error> {
+        self.state.with_log(log, |committed| {
+            let sessions = committed.rows.sessions.values();
+            Ok(sessions
+                .filter(|session| session.hold.is_of(writer))
+                .map(Session::routing)
+                .collect())
         })
     }
 
@@ -239,8 +248,7 @@ impl Transaction for Open {
 fn kept(row: &EventRow) -> StoredEvent {
     StoredEvent {
         offset: row.offset,
-        session: row.session,
-        index: row.index,
+        spot: row.spot(),
         kind: row.kind,
         writer: row.writer.clone(),
         link: row.link,
@@ -253,14 +261,21 @@ impl Pending {
     /// Puts everything into the tables.
     fn apply(self, log: &mut Log) {
         log.row = self.row;
-        log.rows.absorb(self.rows);
+        let key = log.row.key;
+        log.rows.absorb(key, self.rows);
         for Trim { log: _, links, bases } in self.trims {
-            log.rows.trim(links.len(), &bases);
+            let gone = log.rows.trim(key, links.len(), &bases);
+            let of_tenant = gone.into_iter().filter_map(|row| match row.of {
+                RowOf::Session(_) => None,
+                RowOf::Tenant(audience) => Some((row.offset, row.kind.family()?, audience)),
+            });
+            log.trimmed.of_tenant.extend(of_tenant);
             log.trimmed.links.extend(links);
             let excess = log.trimmed.links.len().saturating_sub(self.links_max);
             log.trimmed.links.drain(..excess);
             let first = Offset(log.row.oldest.0.saturating_sub(log.trimmed.links.len() as u64));
             log.rows.forget_stood(first);
+            log.trimmed.of_tenant.retain(|(offset, ..)| *offset >= first);
             log.trimmed
                 .bases
                 .extend(bases.into_iter().map(|base| (base.number, base)));
@@ -303,7 +318,7 @@ impl Pending {
         for event in events {
             self.check_event(committed, &event)?;
             self.row.tail = event.offset.next();
-            self.rows.put_event(event);
+            self.rows.put_event(self.row.key, event);
         }
         for writer in writers {
             self.rows.writers.insert(writer.id.clone(), writer);
@@ -336,7 +351,7 @@ impl Pending {
 
     fn check_session(&self, committed: &Log, session: &Session) -> Result<(), Error> {
         let number = session.number;
-        if log_of(number) != self.row.key {
+        if number.log() != self.row.key {
             return Err(constraint(format!("session {} is of another log", number.0)));
         }
         let both = [&self.rows, &committed.rows];
@@ -355,39 +370,37 @@ impl Pending {
     }
 
     fn check_event(&self, committed: &Log, event: &EventRow) -> Result<(), Error> {
-        let EventRow {
-            offset,
-            session,
-            index,
-            dedupe,
-            ..
-        } = event;
-        if *offset != self.row.tail {
+        let offset = event.offset;
+        if offset != self.row.tail {
             return Err(constraint(format!("offset {offset} is not the tail")));
         }
         let both = [&self.rows, &committed.rows];
-        if !both.iter().any(|rows| rows.sessions.contains_key(session)) {
-            return Err(constraint(format!("event {offset} has no session")));
+        if let Some(spot) = event.spot() {
+            self.check_spot(committed, offset, spot)?;
         }
-        let kept: usize = both.iter().map(|rows| rows.offsets(*session).count()).sum();
-        let trimmed = committed
-            .rows
-            .sessions
-            .get(session)
-            .map_or(0, |row| row.trimmed.until.0);
-        let next = trimmed + kept as u64;
-        if index.0 != next {
-            return Err(constraint(format!("event {offset} has not index {next}")));
-        }
-        let key = dedupe.map(|key| (*session, key));
+        let session = event.session_or_tenant(self.row.key);
+        let key = event.dedupe.map(|key| (session, key));
         if key.is_some_and(|key| both.iter().any(|rows| rows.dedupe.contains_key(&key))) {
             return Err(constraint(format!("event {offset} was stored before")));
         }
         Ok(())
     }
-}
 
-/// Whose session it is: the number says so.
-fn log_of(session: SessionNumber) -> LogKey {
-    LogKey((session.0 >> 32) as u32)
+    fn check_spot(&self, committed: &Log, offset: Offset, Spot { session, index }: Spot) -> Result<(), Error> {
+        let both = [&self.rows, &committed.rows];
+        if !both.iter().any(|rows| rows.sessions.contains_key(&session)) {
+            return Err(constraint(format!("event {offset} has no session")));
+        }
+        let kept: usize = both.iter().map(|rows| rows.offsets(session).count()).sum();
+        let trimmed = committed
+            .rows
+            .sessions
+            .get(&session)
+            .map_or(0, |row| row.trimmed.until.0);
+        let next = trimmed + kept as u64;
+        if index.0 != next {
+            return Err(constraint(format!("event {offset} has not index {next}")));
+        }
+        Ok(())
+    }
 }

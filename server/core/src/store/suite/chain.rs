@@ -14,14 +14,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::PlainEncode;
-use super::wishes::SESSION;
-use crate::event::{Encode as _, Event, Kind, Routing, SessionStep};
-use crate::id::{SessionId, TenantId};
+use super::wishes::{ONLINE, SESSION};
+use crate::audience::Audience;
+use crate::event::{Encode as _, Event, InSession, Kind, Of, Routing, SessionStep};
+use crate::id::{SessionId, TenantId, WriterId};
 use crate::interest::Interests;
 use crate::link::{Digest, Link};
-use crate::offset::{Offset, SessionNumber, Time};
+use crate::offset::{Offset, SessionNumber, Spot, Time};
 use crate::session::{Session, SessionFacts, Stood};
-use crate::store::{Changes, Error, EventRow, LogRow, Store, Trim};
+use crate::store::{Changes, Error, EventRow, LogRow, RowOf, Store, Trim};
 
 /// One log of a store, and all that was written to it.
 #[derive(Clone, Debug)]
@@ -112,6 +113,18 @@ impl Chain {
         self.place(session, SESSION, b"moves", &step, lineage)
     }
 
+    /// One event at the tail without a session, of a writer that holds these.
+    pub fn tells(&mut self, writer: &str, holds: &[&str]) -> &mut EventRow {
+        let stands = |id: &&str| match self.sessions.get(&session_id(id)) {
+            Some(session) => session.routing(),
+            None => self.session(id).routing(),
+        };
+        let held: Vec<Routing> = holds.iter().map(stands).collect();
+        let audience = Audience::holding(writer_id(writer), &held);
+        let body = format!("{writer} tells");
+        self.put(ONLINE, body.as_bytes(), RowOf::Tenant(Arc::new(audience)))
+    }
+
     fn place(
         &mut self,
         session: &str,
@@ -133,14 +146,18 @@ impl Chain {
                 self.stood.extend(stood);
             }
         }
+        self.put(kind, body, RowOf::Session(Spot { session: number, index }))
+    }
+
+    fn put(&mut self, kind: Kind, body: &[u8], of: RowOf) -> &mut EventRow {
+        let offset = self.log.tail;
         let stored = PlainEncode::stored(offset, body);
         let link = self.log.link_key.next(self.log.link, &Digest::of(&stored));
         (self.log.tail, self.log.link) = (offset.next(), link);
         self.log.recorded = time(offset);
         self.history.push(EventRow {
             offset,
-            session: number,
-            index,
+            of,
             kind,
             item: None,
             item_step: None,
@@ -212,13 +229,16 @@ impl Chain {
         let mut bases: BTreeMap<SessionNumber, Session> = BTreeMap::new();
         let gone = &self.history[log.oldest.0 as usize..until.0 as usize];
         for event in gone {
-            let base = bases.entry(event.session).or_insert_with(|| Session {
+            log.bytes -= event.bytes();
+            let Some(Spot { session, index }) = event.spot() else {
+                continue;
+            };
+            let base = bases.entry(session).or_insert_with(|| Session {
                 ancestors: Box::default(),
-                ..self.numbered(event.session).clone()
+                ..self.numbered(session).clone()
             });
             base.facts.title = Some(format!("base at {until}").into());
-            base.trimmed.take(event.index, event.kind.family(), event.offset);
-            log.bytes -= event.bytes();
+            base.trimmed.take(index, event.kind.family(), event.offset);
         }
         let links = gone.iter().map(|event| self.link_before(event.offset)).collect();
         (log.oldest, log.base, log.oldest_recorded) = (until, self.link_before(until), time(until));
@@ -266,15 +286,26 @@ impl Chain {
             .expect("a known session")
     }
 
-    /// Where the event's session stood when it was stored, and where it stood before, if the event moved it.
+    /// Where a session stood when its event at this offset was stored, and where it stood before, if the event moved it.
     #[must_use]
-    pub fn routing(&self, row: &EventRow) -> (Routing, Option<Routing>) {
-        let stood = || self.stood.iter().filter(|stood| stood.session == row.session);
-        let then = stood().find(|stood| (stood.from..stood.until).contains(&row.offset));
-        let now = || self.numbered(row.session).routing();
+    pub fn routing(&self, session: SessionNumber, offset: Offset) -> (Routing, Option<Routing>) {
+        let stood = || self.stood.iter().filter(|stood| stood.session == session);
+        let then = stood().find(|stood| (stood.from..stood.until).contains(&offset));
+        let now = || self.numbered(session).routing();
         let routing = then.map_or_else(now, |stood| Routing::clone(&stood.routing));
-        let before = stood().find(|stood| stood.until == row.offset);
+        let before = stood().find(|stood| stood.until == offset);
         (routing, before.map(|stood| Routing::clone(&stood.routing)))
+    }
+
+    fn is_wanted(&self, interests: &Interests, row: &EventRow) -> bool {
+        let family = row.kind.family().unwrap();
+        match &row.of {
+            RowOf::Session(spot) => {
+                let (routing, before) = self.routing(spot.session, row.offset);
+                interests.want_move(before.as_ref(), &routing, family)
+            }
+            RowOf::Tenant(audience) => interests.want_of_tenant(audience, family),
+        }
     }
 
     /// The events that a reader of these interests must see in `[from, until)`.
@@ -282,11 +313,7 @@ impl Chain {
     pub fn wanted(&self, interests: &Interests, from: Offset, until: Offset) -> Vec<&EventRow> {
         let range = from.0.min(until.0) as usize..until.0 as usize;
         let rows = self.history[range].iter();
-        rows.filter(|row| {
-            let (routing, before) = self.routing(row);
-            interests.want_move(before.as_ref(), &routing, row.kind.family().unwrap())
-        })
-        .collect()
+        rows.filter(|row| self.is_wanted(interests, row)).collect()
     }
 
     /// Fails unless these events are exactly those rows, in this order.
@@ -303,9 +330,7 @@ impl Chain {
         // Every field is named: a new one must be compared.
         let Event {
             offset,
-            index,
-            routing,
-            moved_from,
+            of,
             kind,
             family,
             item,
@@ -315,14 +340,25 @@ impl Chain {
             bytes,
         } = event;
         assert_eq!(*offset, row.offset);
-        assert_eq!(*index, row.index, "index at {offset}");
-        let (then, before) = self.routing(row);
-        assert_eq!(**routing, then, "routing at {offset}");
-        assert_eq!(
-            moved_from.as_deref(),
-            before.as_ref(),
-            "where {offset} moved its session from"
-        );
+        match (of, &row.of) {
+            (Of::Session(of), RowOf::Session(spot)) => {
+                let InSession {
+                    index,
+                    routing,
+                    moved_from,
+                } = of;
+                assert_eq!(*index, spot.index, "index at {offset}");
+                let (then, before) = self.routing(spot.session, *offset);
+                assert_eq!(**routing, then, "routing at {offset}");
+                assert_eq!(
+                    moved_from.as_deref(),
+                    before.as_ref(),
+                    "where {offset} moved its session from"
+                );
+            }
+            (Of::Tenant(found), RowOf::Tenant(audience)) => assert_eq!(found, audience, "whom {offset} is for"),
+            (of, row) => panic!("{offset} is of {of:?}, not of {row:?}"),
+        }
         assert_eq!(*kind, row.kind, "kind at {offset}");
         assert_eq!(Some(*family), row.kind.family(), "family at {offset}");
         assert_eq!(*item, row.item, "item at {offset}");
@@ -344,6 +380,10 @@ pub(super) fn tenant_id(text: &str) -> TenantId {
 
 pub(super) fn session_id(text: &str) -> SessionId {
     SessionId::parse(text).unwrap()
+}
+
+pub(super) fn writer_id(text: &str) -> WriterId {
+    WriterId::parse(text).unwrap()
 }
 
 /// What a test says of an item.

@@ -46,8 +46,7 @@ pub async fn events_are_shown_as_they_lie(subject: Subject) {
         let rows: Vec<_> = behind.take(most).collect();
         let kept = rows.iter().map(|row| KeptEvent {
             offset: row.offset,
-            session: row.session,
-            index: row.index,
+            spot: row.spot(),
             link: row.link,
             has_raw: row.raw.is_some(),
             stored: row.stored.clone(),

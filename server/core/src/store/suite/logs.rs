@@ -18,7 +18,7 @@ use crate::interest::Selector;
 use crate::offset::{Epoch, LogKey, Offset, Time};
 use crate::resume_token::{KeyId, ResumeKey};
 use crate::session::SessionKey;
-use crate::store::{Error, LogRow, SessionFilter, SessionOrder, SnapshotLimits, Store, WriterRow};
+use crate::store::{Error, LogRow, Presence, SessionFilter, SessionOrder, SnapshotLimits, Store, WriterRow};
 
 /// Fails unless both are the same row of one log.
 pub(super) fn assert_same_log(one: &LogRow, other: &LogRow) {
@@ -134,6 +134,7 @@ pub async fn tenants_cannot_see_each_others_rows(subject: Subject) {
         id: writer.clone(),
         fence: 1,
         last_seq: 1,
+        presence: Presence::default(),
     }];
     theirs.commit().await;
 

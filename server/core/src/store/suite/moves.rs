@@ -34,23 +34,35 @@ impl Dice {
     }
 }
 
-/// The family tree, whose sessions then go about between two projects and below one another, in and out of commits.
+/// The family tree, whose sessions then go about between two projects and below one another, in and out of commits; and two writers that
+/// hold now these of them and now those, and tell of themselves.
 pub(super) async fn wanderers(store: &Arc<dyn Store>, seed: u64) -> Chain {
     let mut chain = family_tree_of(store, &format!("t{seed}")).await;
     let mut dice = Dice(seed);
     let above: [&[&str]; 4] = [&[], &["root"], &["alone"], &["alone", "root"]];
-    for _ in 0..40 {
+    let held: [&[&str]; 6] = [
+        &[],
+        &["leaf"],
+        &["alone"],
+        &["mid", "alone"],
+        &["root", "leaf"],
+        &["root"],
+    ];
+    for _ in 0..60 {
         let session = dice.throw(&["root", "mid", "leaf", "alone"]);
-        match dice.throw(&[0, 1, 2, 3, 4]) {
+        match dice.throw(&[0, 1, 2, 3, 4, 5, 6]) {
             0 => drop(chain.moves(session, Some(dice.throw(&["/p", "/q", ""])), None).offset),
             1 if session == "mid" => drop(chain.moves("mid", None, Some(dice.throw(&above))).offset),
             2 if session == "alone" => drop(chain.moves("alone", Some("/q"), Some(dice.throw(&above[..2]))).offset),
             3 => chain.commit().await,
+            5 => drop(chain.tells(dice.throw(&["v", "w"]), dice.throw(&held)).offset),
             _ => drop(chain.event(session, MESSAGE).offset),
         }
     }
     chain.commit().await;
     assert!(chain.stood.len() > 5, "they did move");
+    let told = chain.history.iter().filter(|row| row.spot().is_none());
+    assert!(told.count() > 3, "and were spoken of");
     chain
 }
 
@@ -68,6 +80,11 @@ pub(super) fn all_interests() -> Vec<(String, Interests)> {
     ] {
         let mut messages = Interest::new(selector, Detail::Content);
         messages.families = [Family::Message].into_iter().collect();
+        let connectors = Interest {
+            families: [Family::Connector].into_iter().collect(),
+            ..messages.clone()
+        };
+        all.push((format!("{connectors:?}"), Interests::from(connectors)));
         let both = vec![
             messages.clone(),
             Interest::new(Selector::Project("/p".into()), Detail::Summary),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Encode, Kind, Placement, Told};
-use crate::id::SessionId;
+use crate::event::{Encode, Kind, Lost, Placement, Told};
+use crate::id::{SessionId, WriterId};
 use crate::link::Link;
 use crate::offset::{Offset, Time};
 use crate::session::SessionKey;
@@ -39,6 +39,10 @@ impl Encode for PlainEncode {
     fn opened(&self, key: Option<&SessionKey>, _: Time) -> (Kind, Bytes) {
         let native_id = key.map_or("", |key| &*key.native_id);
         (Kind(20), Bytes::copy_from_slice(native_id.as_bytes()))
+    }
+
+    fn lost(&self, writer: &WriterId, connector: &str, lost: Lost, _: Time) -> (Kind, Bytes) {
+        (Kind(42), format!("{connector} of {writer}: {lost:?}").into())
     }
 
     fn item_id(&self, _: &Bytes) -> Arc<str> {

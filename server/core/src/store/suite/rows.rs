@@ -15,7 +15,7 @@ use crate::id::WriterId;
 use crate::interest::Selector;
 use crate::offset::{Index, Offset, Time};
 use crate::session::{Lifecycle, Session, SessionFacts, SessionKey};
-use crate::store::{EventRow, Stored, WriterRow};
+use crate::store::{Presence, Stored, WriterRow};
 
 pub(super) fn writer(name: &str) -> WriterId {
     WriterId::parse(name).unwrap()
@@ -119,6 +119,7 @@ pub async fn writers_come_back_as_they_were_written(subject: Subject) {
         id: writer(name),
         fence,
         last_seq,
+        presence: Presence::default(),
     };
     chain.changes.writers = vec![row("a", 1, 0), row("A", 2, u64::MAX)];
     chain.event("s", SESSION);
@@ -150,7 +151,7 @@ pub async fn a_dedupe_key_tells_where_its_event_lies(subject: Subject) {
     found.sort_by_key(|(_, _, stored)| stored.offset);
     let at = |offset, index| Stored {
         offset: Offset(offset),
-        index: Index(index),
+        index: Some(Index(index)),
     };
     assert_eq!(
         found,
@@ -192,11 +193,7 @@ pub async fn a_seq_is_found_among_the_newest_events_of_its_session_only(subject:
             .await
             .unwrap();
         let row = expected.map(|offset: usize| &chain.history[offset]);
-        let stored = |row: &EventRow| Stored {
-            offset: row.offset,
-            index: row.index,
-        };
-        let expected: Vec<_> = row.map(|row| (seq, stored(row))).into_iter().collect();
+        let expected: Vec<_> = row.map(|row| (seq, row.stored())).into_iter().collect();
         assert_eq!(found, expected, "{name} {seq} within {scan_max} of {session:?}");
     }
     let mut several = transaction

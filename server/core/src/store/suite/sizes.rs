@@ -100,15 +100,15 @@ pub async fn the_largest_commit_goes_through(subject: Subject) {
     let keys: Vec<_> = chain
         .history
         .iter()
-        .map(|row| (row.session, row.dedupe.unwrap()))
+        .map(|row| (row.session_or_tenant(chain.log.key), row.dedupe.unwrap()))
         .collect();
     let mut found = transaction.deduplicated(&keys).await.unwrap();
     drop(transaction);
     found.sort_by_key(|(_, _, stored)| stored.offset);
     assert_eq!(found.len(), limits::COMMIT_EVENTS_MAX);
     for (row, (session, key, stored)) in chain.history.iter().zip(found) {
-        assert_eq!((row.session, row.dedupe), (session, Some(key)));
-        assert_eq!((row.offset, row.index), (stored.offset, stored.index));
+        let of = row.session_or_tenant(chain.log.key);
+        assert_eq!((of, row.dedupe, row.stored()), (session, Some(key), stored));
     }
     let offsets: Vec<Offset> = chain.history.iter().map(|row| row.offset).collect();
     assert_eq!(chain.store.raws(chain.log.key, &offsets).await, Ok(vec![]));

@@ -19,7 +19,7 @@ use super::{Subject, reads};
 use crate::event::DedupeKey;
 use crate::interest::Selector;
 use crate::offset::{LogKey, Offset, Time};
-use crate::store::{SessionFilter, SessionOrder, SnapshotLimits, Store, WriterRow};
+use crate::store::{Presence, SessionFilter, SessionOrder, SnapshotLimits, Store, WriterRow};
 
 pub async fn a_lock_gives_the_row_that_the_last_commit_left(subject: Subject) {
     let mut chain = Chain::on(&subject.store, "t").await;
@@ -48,6 +48,7 @@ pub async fn what_was_not_committed_leaves_nothing(subject: Subject) {
         id: writer("w"),
         fence: 1,
         last_seq: 1,
+        presence: Presence::default(),
     }];
     let log = chain.log.key;
     for _ in 0..3 {

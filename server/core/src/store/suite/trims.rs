@@ -53,8 +53,7 @@ pub async fn a_trim_takes_a_prefix_and_keeps_what_it_says(subject: Subject) {
     for (event, row) in all.iter().zip(&chain.history) {
         let expected = StoredEvent {
             offset: row.offset,
-            session: row.session,
-            index: row.index,
+            spot: row.spot(),
             kind: row.kind,
             writer: row.writer.clone(),
             link: row.link,
@@ -238,11 +237,14 @@ pub async fn an_append_leaves_what_is_trimmed_and_goes_on_behind_it(subject: Sub
         ..everything(&chain, &all)
     };
     let page = chain.store.read(read).await.unwrap();
-    assert_eq!((page.events.len(), page.events[0].index), (1, Index(3)));
+    assert_eq!(
+        (page.events.len(), page.events[0].in_session().map(|of| of.index)),
+        (1, Some(Index(3)))
+    );
 }
 
 fn missing(session: &str, from: u64, until: u64) -> Missing {
-    Missing {
+    Missing::Session {
         session: session_id(session),
         from: Index(from),
         until: Index(until),
@@ -257,7 +259,10 @@ async fn found(chain: &Chain, interests: &Interests, range: [u64; 2], most: usiz
         .missing(&chain.log, interests, from, until, most)
         .await
         .unwrap();
-    found.sort_by(|one, other| one.session.cmp(&other.session));
+    found.sort_by_key(|missing| match missing {
+        Missing::Session { session, .. } => Some(session.clone()),
+        Missing::Tenant => None,
+    });
     found
 }
 
@@ -362,11 +367,16 @@ pub async fn who_wanders_is_never_missed_silently(subject: Subject) {
                 let wanted = chain.wanted(&interests, Offset(from), oldest);
                 let lacking = found(&chain, &interests, [from, oldest.0], 100).await;
                 let named = |row: &EventRow| {
-                    let id = &chain.numbered(row.session).id;
-                    lacking
-                        .iter()
-                        .any(|missing| missing.session == *id && row.index < missing.until)
+                    lacking.iter().any(|missing| match (missing, row.spot()) {
+                        (Missing::Session { session, until, .. }, Some(spot)) => {
+                            *session == chain.numbered(spot.session).id && spot.index < *until
+                        }
+                        (Missing::Tenant, None) => true,
+                        (Missing::Session { .. }, None) | (Missing::Tenant, Some(_)) => false,
+                    })
                 };
+                let of_tenant = wanted.iter().any(|row| row.spot().is_none());
+                assert_eq!(lacking.contains(&Missing::Tenant), of_tenant, "{name} from {from}");
                 let unnamed = wanted.iter().find(|row| !named(row));
                 assert!(
                     unnamed.is_none(),

@@ -10,6 +10,7 @@ use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::store::Store;
 
 pub(super) const SESSION: Kind = Kind(20);
+pub(super) const ONLINE: Kind = Kind(40);
 pub(super) const TURN: Kind = Kind(60);
 pub(super) const MESSAGE: Kind = Kind(70);
 pub(super) const TOOL: Kind = Kind(90);

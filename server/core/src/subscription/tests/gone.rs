@@ -96,7 +96,7 @@ fn gaps(frames: &[Sent]) -> Vec<(u64, u64, Vec<Missing>)> {
 }
 
 fn missing(id: &str, from: u64, until: u64) -> Missing {
-    Missing {
+    Missing::Session {
         session: session(id),
         from: Index(from),
         until: Index(until),

@@ -3,7 +3,7 @@ mod cost;
 use super::*;
 use crate::event::{Event, ItemStep};
 use crate::interest::{Detail, Selector};
-use crate::testing::{MESSAGE, event, interests, item_event, only, routing, session};
+use crate::testing::{MESSAGE, event, interests, item_event, moved_to, only, routing, session};
 
 impl DeltaWindow {
     /// The texts so far of whatever is open under this name.
@@ -422,14 +422,14 @@ fn an_item_goes_where_its_session_goes() {
     let mut window = DeltaWindow::default();
     window.observe(&item_event(0, &at("/p", &["mid"]), "m", ItemStep::Started));
     let mut moved = event(1, &routing("mid"), MESSAGE);
-    moved.routing = std::sync::Arc::new(Routing {
+    let to = std::sync::Arc::new(Routing {
         ancestors: [session("root")].into(),
         ..Routing::clone(&routing("mid"))
     });
-    moved.moved_from = Some(routing("mid"));
+    moved_to(&mut moved, Some(to), routing("mid"));
     window.observe(&moved);
     let mut own = event(2, &at("/q", &["mid", "root"]), MESSAGE);
-    own.moved_from = Some(at("/p", &["mid", "root"]));
+    moved_to(&mut own, None, at("/p", &["mid", "root"]));
     window.observe(&own);
     window.push(&delta("a", "m", 0, "there"), Offset(3)).unwrap();
     let read = |selector| {
