@@ -139,7 +139,7 @@ impl Writer {
             writer_id: writer_id.clone(),
             sessions,
             take_over,
-            acknowledged_seq: 0,
+            acknowledged_seq: disk.as_ref().map_or(0, |(_, contents)| contents.acknowledged),
         };
         let opened = retrying(&retry, || publish::open(client, request.clone())).await?;
         let (disk, waiting, recovered) = recover(disk, opened.last_seq).await?;
@@ -321,7 +321,7 @@ async fn recover(
         torn_bytes: contents.torn_bytes,
     };
     let (disk, waiting) = tokio::task::spawn_blocking(move || {
-        disk.begin_generation(waiting.iter())?;
+        disk.begin_generation(last_seq, waiting.iter())?;
         Ok::<_, Error>((disk, waiting))
     })
     .await

@@ -86,7 +86,7 @@ enum Next {
     Dial,
     /// What is held, under the fence that there is.
     Renew,
-    /// The same under a new fence: the hub has forgotten the writer, or its fence is too old for a session.
+    /// The same under a new fence: the hub has forgotten the writer, or some of what it acknowledged, or its fence is too old for a session.
     Open,
 }
 
@@ -182,11 +182,13 @@ impl Publisher {
                     writer_id: self.writer_id.clone(),
                     sessions: self.shared.held(),
                     take_over: false,
-                    acknowledged_seq: 0,
+                    acknowledged_seq: self.shared.acknowledged(),
                 };
                 let opened = in_time(open(&self.client, request.clone())).await?;
                 self.shared.claimed(request.sessions, &opened.results);
                 self.shared.set_fence(opened.fence);
+                // From here on what was acknowledged is what the hub has: it is told once that there was more.
+                self.resync(opened.last_seq)?;
             }
             Next::Renew | Next::Dial => {}
         }
@@ -216,9 +218,11 @@ impl Publisher {
             return Err(away("the hub did not answer"));
         };
         let (down, opened) = answer?;
-        if self.shared.resync(opened.last_seq)? == Resync::Overtaken {
-            return Err(fenced("the hub has events of this writer that it did not send"));
+        if self.shared.is_ahead_of(opened.last_seq) {
+            self.next = Next::Open;
+            return Err(away("the hub has less than it acknowledged"));
         }
+        self.resync(opened.last_seq)?;
         Ok(Dialled {
             connection,
             up,
@@ -226,6 +230,13 @@ impl Publisher {
             window: window(&opened),
             lease: lease(&opened),
         })
+    }
+
+    fn resync(&self, last_seq: u64) -> Result<()> {
+        match self.shared.resync(last_seq)? {
+            Resync::InStep | Resync::Renumbered => Ok(()),
+            Resync::Overtaken => Err(fenced("the hub has events of this writer that it did not send")),
+        }
     }
 
     async fn publish(&mut self, dialled: Dialled) -> Result<End> {

@@ -81,6 +81,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// The next event's.
     next_seq: u64,
+    /// How many events were ever taken. What of them waits is in `events`, and the rest is answered.
+    taken: u64,
     pub(super) deltas: Deltas,
 }
 
@@ -93,6 +95,7 @@ impl Queue {
             events: 0,
             bytes: 0,
             next_seq: last_seq + 1,
+            taken: 0,
             deltas: Deltas::default(),
         };
         for append in waiting {
@@ -119,6 +122,21 @@ impl Queue {
         self.next_seq - self.events as u64
     }
 
+    /// The last seq that is known as acknowledged, before which all are.
+    pub(super) const fn acknowledged(&self) -> u64 {
+        self.acknowledged_until() - 1
+    }
+
+    /// How many events were taken so far. Unlike seqs this never goes back.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// How many of them, in their order, are answered.
+    pub(super) const fn answered(&self) -> u64 {
+        self.taken.saturating_sub(self.events as u64)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.events == 0 && self.unsent.is_empty()
     }
@@ -131,6 +149,7 @@ impl Queue {
     pub(super) fn push(&mut self, mut append: EventAppend, answer: Option<Answer>) {
         append.seq = self.next_seq;
         self.next_seq += 1;
+        self.taken += 1;
         if let Some(event) = &append.event {
             self.deltas.event_taken(event);
         }
@@ -234,12 +253,28 @@ impl Queue {
         Acknowledged::Taken
     }
 
-    /// A new connection is open, on which nothing was sent yet: what is unanswered is to be sent again.
-    pub(super) fn resync(&mut self, last_seq: u64) -> Resync {
+    /// Whether the hub, which has all up to this seq, has less than it acknowledged.
+    pub(super) const fn is_ahead_of(&self, last_seq: u64) -> bool {
+        last_seq < self.acknowledged()
+    }
+
+    /// A new connection is open, on which nothing was sent yet: what is unanswered is to be sent again. `kept` is what is still here of the
+    /// acknowledged events that the hub has lost: it goes before them.
+    pub(super) fn resync(&mut self, last_seq: u64, kept: Vec<EventAppend>) -> Resync {
         for waiting in self.sent.drain(..).rev() {
             self.unsent.push_front(Entry::Append(waiting));
         }
         self.sent_bytes = 0;
+        for append in kept.into_iter().rev() {
+            let bytes = append.encoded_len();
+            self.events += 1;
+            self.bytes += bytes;
+            self.unsent.push_front(Entry::Append(Waiting {
+                append: Box::new(append),
+                bytes,
+                answer: None,
+            }));
+        }
         if last_seq >= self.next_seq {
             return Resync::Overtaken;
         }

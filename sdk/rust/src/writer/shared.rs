@@ -141,8 +141,8 @@ impl Shared {
                     let done = state.queue.events() == 0 && matches!(error, Error::Closed);
                     return if done { Ok(()) } else { Err(error.clone()) };
                 }
-                let target = *target.get_or_insert_with(|| state.queue.next_seq());
-                if state.queue.acknowledged_until() >= target {
+                let target = *target.get_or_insert_with(|| state.queue.taken());
+                if state.queue.answered() >= target {
                     return Ok(());
                 }
             }
@@ -228,25 +228,46 @@ impl Shared {
         outcome
     }
 
-    /// A new stream is open.
+    /// A new stream is open. Where the hub has less than it acknowledged, what is still on disk of the rest is sent again.
     ///
     /// # Errors
-    /// [`Error::Spool`] when the new numbers cannot be written.
+    /// [`Error::Spool`] when the disk cannot be read, or the new numbers cannot be written.
     pub(super) fn resync(&self, last_seq: u64) -> Result<Resync> {
         let mut state = self.state();
-        let resync = state.queue.resync(last_seq);
         let State { queue, disk, .. } = &mut *state;
+        let lost = last_seq + 1..queue.acknowledged_until();
+        let kept = match disk {
+            Some(disk) if queue.is_ahead_of(last_seq) => disk.kept(lost)?,
+            Some(_) | None => Vec::new(),
+        };
+        let resync = queue.resync(last_seq, kept);
         if resync == Resync::Renumbered
             && let Some(disk) = disk
         {
-            disk.begin_generation(queue.waiting())?;
+            disk.begin_generation(queue.acknowledged(), queue.waiting())?;
         }
+        drop(state);
+        self.work.notify_one();
         Ok(resync)
+    }
+
+    /// The last seq that the hub acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.state().queue.acknowledged()
+    }
+
+    /// Whether the hub, which has all up to this seq, has less than it acknowledged.
+    pub(super) fn is_ahead_of(&self, last_seq: u64) -> bool {
+        self.state().queue.is_ahead_of(last_seq)
     }
 
     /// The writer takes nothing any more, and owes no answers. The first reason stays.
     pub(super) fn end(&self, error: Error) {
         let mut state = self.state();
+        let acknowledged = state.queue.acknowledged();
+        if let Some(disk) = &mut state.disk {
+            disk.mark(acknowledged);
+        }
         let answers = state.queue.drain_answers();
         state.ended.get_or_insert_with(|| error.clone());
         // The lock on the folder goes with it, so that the next incarnation can open it.

@@ -16,6 +16,7 @@ mod segment;
 use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub(super) struct Disk {
 pub(super) struct Contents {
     /// In their order, with the seqs that they were given.
     pub(super) appends: Vec<EventAppend>,
+    /// The last seq that is known to have been acknowledged; 0 where none is.
+    pub(super) acknowledged: u64,
     pub(super) torn_bytes: u64,
 }
 
@@ -70,7 +73,12 @@ impl Disk {
         for (.., path) in &segments {
             let read = segment::read(path, &writer_id)?;
             contents.torn_bytes += read.torn_bytes;
+            contents.acknowledged = contents.acknowledged.max(read.acknowledged);
             contents.appends.extend(read.appends);
+        }
+        if let Some(first) = contents.appends.first() {
+            // What lay before it was freed, which only acknowledged events are.
+            contents.acknowledged = contents.acknowledged.max(first.seq.saturating_sub(1));
         }
         if contents.torn_bytes > 0 {
             tracing::warn!(torn_bytes = contents.torn_bytes, dir = %dir.display(), "the spool's end was torn and is cut off");
@@ -86,13 +94,18 @@ impl Disk {
         Ok((disk, contents))
     }
 
-    /// Replaces all that the spool holds by these, durably. Blocks.
-    pub(super) fn begin_generation<'a>(&mut self, waiting: impl Iterator<Item = &'a EventAppend>) -> Result<()> {
+    /// Replaces all that the spool holds by these, durably. All up to `acknowledged` is. Blocks.
+    pub(super) fn begin_generation<'a>(
+        &mut self,
+        acknowledged: u64,
+        waiting: impl Iterator<Item = &'a EventAppend>,
+    ) -> Result<()> {
         let generation = self.generation + 1;
         let path = self.path(generation, 0);
         let beside = self.dir.join(format!("{generation:08x}.new"));
         let begin = || -> io::Result<Segment> {
             let mut segment = Segment::create(&beside, &self.writer_id)?;
+            segment.mark(acknowledged)?;
             for append in waiting {
                 segment.append(append)?;
             }
@@ -123,6 +136,28 @@ impl Disk {
         while let Some((path, _)) = self.full.pop_front_if(|(_, until)| *until <= seq) {
             remove(&path);
         }
+    }
+
+    /// Notes that all up to this seq is acknowledged, for whoever opens the spool next. It is a help and no more: one that is not written
+    /// leaves the hub to find out less.
+    pub(super) fn mark(&mut self, acknowledged: u64) {
+        if let Some((segment, _)) = &mut self.newest
+            && let Err(error) = segment.mark(acknowledged)
+        {
+            tracing::warn!(%error, dir = %self.dir.display(), "cannot note in the spool what is acknowledged");
+        }
+    }
+
+    /// What is still here of these seqs. Blocks.
+    pub(super) fn kept(&self, seqs: Range<u64>) -> Result<Vec<EventAppend>> {
+        let mut kept = Vec::new();
+        for (generation, _, path) in list(&self.dir).map_err(|error| failed(&self.dir, error))? {
+            if generation == self.generation {
+                let read = segment::read(&path, &self.writer_id)?;
+                kept.extend(read.appends.into_iter().filter(|append| seqs.contains(&append.seq)));
+            }
+        }
+        Ok(kept)
     }
 
     fn rotate(&mut self, next_seq: u64) -> io::Result<()> {

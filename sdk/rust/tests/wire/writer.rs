@@ -377,6 +377,40 @@ async fn a_hub_that_forgot_the_writer_is_told_anew() {
 }
 
 #[tokio::test]
+async fn a_hub_that_lost_what_it_acknowledged_is_told_so_and_gets_what_is_left() {
+    let mut hub = Hub::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::on_disk(folder.path());
+    let writer = open(&mut hub, options().with_spool(spool), 0).await;
+    let mut stream = accept(&mut hub, 0).await;
+    let mut tickets = Vec::new();
+    for name in ["a", "b", "c"] {
+        tickets.push(writer.append(append(name)).await.unwrap());
+    }
+    entries(&mut stream, 3).await;
+    acknowledge(&stream, [(1, stored(0)), (2, stored(1)), (3, stored(2))]).await;
+    for ticket in tickets {
+        ticket.await.unwrap();
+    }
+    // It was set back to after a.
+    stream.fail(Status::unavailable("restored")).await;
+    let after = writer.append(append("d")).await.unwrap();
+    let stream = accept(&mut hub, 1).await;
+    drop(stream);
+    let request = hub.open_writer(FENCE, 1).await;
+    assert_eq!(request.acknowledged_seq, 3, "the hub is told what it has lost");
+    let mut stream = accept(&mut hub, 1).await;
+    assert_eq!(
+        entries(&mut stream, 3).await,
+        ["2:b", "3:c", "4:d"],
+        "and gets what the disk still has"
+    );
+    acknowledge(&stream, [(2, stored(2)), (3, stored(3)), (4, stored(4))]).await;
+    assert_eq!(after.await.unwrap().outcome, Some(stored(4)));
+    tokio::time::timeout(TOO_LONG, writer.flush()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_hub_that_stops_answering_is_dialled_again() {
     let mut hub = Hub::start().await;
     let writer = open(&mut hub, options(), 0).await;

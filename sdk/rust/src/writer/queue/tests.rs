@@ -133,7 +133,7 @@ fn what_was_not_answered_is_sent_again_in_order_with_its_seqs() {
     queue.next_batch(two);
     queue.acknowledge(stored(1));
     // The hub consumed 2, and its answer was lost: it is sent again and answered as duplicate.
-    assert_eq!(queue.resync(2), Resync::InStep);
+    assert_eq!(queue.resync(2, Vec::new()), Resync::InStep);
     queue.push(append("m"), None);
     assert_eq!(shown(queue.next_batch(WIDE)), ["#2", "#3", "#4", "#5"]);
     let duplicate = result(2, Outcome::Duplicate(EventDuplicate::default()));
@@ -148,8 +148,33 @@ fn a_hub_restored_from_a_backup_gets_what_waits_under_new_seqs() {
         queue.push(append("m"), None);
     }
     queue.next_batch(WIDE);
-    assert_eq!(queue.resync(5), Resync::Renumbered);
+    assert_eq!(queue.resync(5, Vec::new()), Resync::Renumbered);
     assert_eq!(queue.waiting().map(|append| append.seq).collect::<Vec<_>>(), [6, 7, 8]);
+    assert_eq!(shown(queue.next_batch(WIDE)), ["#6", "#7", "#8"]);
+    assert_eq!(queue.next_seq(), 9);
+}
+
+#[test]
+fn what_a_restored_hub_has_lost_goes_before_what_waits() {
+    let kept = |seqs: std::ops::RangeInclusive<u64>| seqs.map(|seq| EventAppend { seq, ..append("kept") }).collect();
+    let waiting = || {
+        let mut queue = Queue::new(9, Vec::new());
+        queue.push(append("m"), None);
+        queue.next_batch(WIDE);
+        queue
+    };
+    // All of it is still here: nothing gets another seq.
+    let mut queue = waiting();
+    assert!(queue.is_ahead_of(7) && !queue.is_ahead_of(9));
+    let (taken, answered) = (queue.taken(), queue.answered());
+    assert_eq!(queue.resync(7, kept(8..=9)), Resync::InStep);
+    assert_eq!(shown(queue.next_batch(WIDE)), ["#8", "#9", "#10"]);
+    assert_eq!((queue.taken(), queue.acknowledged()), (taken, 7));
+    assert_eq!(answered, 0);
+    // A part of it is: it goes on from what the hub says, without a hole.
+    let mut queue = waiting();
+    assert_eq!(queue.resync(5, kept(8..=9)), Resync::Renumbered);
+    assert_eq!(queue.acknowledged(), 5);
     assert_eq!(shown(queue.next_batch(WIDE)), ["#6", "#7", "#8"]);
     assert_eq!(queue.next_seq(), 9);
 }
@@ -158,7 +183,7 @@ fn a_hub_restored_from_a_backup_gets_what_waits_under_new_seqs() {
 fn a_hub_that_has_more_than_was_sent_has_it_from_somebody_else() {
     let mut queue = Queue::new(0, Vec::new());
     queue.push(append("m"), None);
-    assert_eq!(queue.resync(2), Resync::Overtaken);
+    assert_eq!(queue.resync(2, Vec::new()), Resync::Overtaken);
 }
 
 #[test]

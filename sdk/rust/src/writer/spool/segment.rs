@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! header   magic 8 | length of writer id, u32 | writer id
-//! record   length of body, u32 | seq, u64 | checksum 8 | body: an EventAppend
+//! record   length of body, u32 | seq, u64 | checksum 8 | body: an EventAppend; empty: all up to seq is acknowledged
 //! ```
 //! Numbers are little-endian. The checksum is the first 8 bytes of SHA-256 over length, seq and body.
 
@@ -39,6 +39,8 @@ pub(super) struct Segment {
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) appends: Vec<EventAppend>,
+    /// The last seq that it says was acknowledged.
+    pub(super) acknowledged: u64,
     /// What could not be read.
     pub(super) torn_bytes: u64,
 }
@@ -64,8 +66,16 @@ impl Segment {
 
     /// Adds a record by one write. A failed one is taken back, so that the next is not written behind half a record.
     pub(super) fn append(&mut self, append: &EventAppend) -> io::Result<()> {
-        let record = record(append)?;
-        if let Err(error) = self.file.write_all(&record) {
+        self.write(&record(append.seq, &append.encode_to_vec())?)
+    }
+
+    /// Adds that all up to this seq is acknowledged.
+    pub(super) fn mark(&mut self, acknowledged: u64) -> io::Result<()> {
+        self.write(&record(acknowledged, &[])?)
+    }
+
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(record) {
             self.file.set_len(self.bytes)?;
             io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.bytes))?;
             return Err(error);
@@ -102,7 +112,8 @@ pub(super) fn read(path: &Path, writer_id: &str) -> Result<Read> {
     while !rest.is_empty() {
         let before = rest;
         match next(&mut rest) {
-            Some(append) => read.appends.push(append),
+            Some(Record::Append(append)) => read.appends.push(append),
+            Some(Record::Acknowledged(seq)) => read.acknowledged = read.acknowledged.max(seq),
             None => {
                 read.torn_bytes = before.len() as u64;
                 break;
@@ -121,7 +132,14 @@ fn header<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(owner)
 }
 
-fn next(rest: &mut &[u8]) -> Option<EventAppend> {
+/// One record.
+enum Record {
+    Append(EventAppend),
+    /// All up to this seq is acknowledged.
+    Acknowledged(u64),
+}
+
+fn next(rest: &mut &[u8]) -> Option<Record> {
     let length = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
     let seq = rest.try_get_u64_le().ok()?;
     let told = rest.try_get_u64_le().ok()?;
@@ -133,17 +151,19 @@ fn next(rest: &mut &[u8]) -> Option<EventAppend> {
         return None;
     }
     *rest = records;
+    if body.is_empty() {
+        return Some(Record::Acknowledged(seq));
+    }
     let append = EventAppend::decode(body).ok()?;
-    Some(EventAppend { seq, ..append })
+    Some(Record::Append(EventAppend { seq, ..append }))
 }
 
-fn record(append: &EventAppend) -> io::Result<Vec<u8>> {
-    let body = append.encode_to_vec();
+fn record(seq: u64, body: &[u8]) -> io::Result<Vec<u8>> {
     let mut record = Vec::with_capacity(RECORD_HEAD_BYTES + body.len());
     record.put_u32_le(u32::try_from(body.len()).map_err(io::Error::other)?);
-    record.put_u64_le(append.seq);
-    record.put_u64_le(checksum(append.seq, &body));
-    record.put_slice(&body);
+    record.put_u64_le(seq);
+    record.put_u64_le(checksum(seq, body));
+    record.put_slice(body);
     Ok(record)
 }
 

@@ -32,7 +32,7 @@ fn open(dir: &TempDir) -> (Disk, Contents) {
 /// A spool that a process with these events left behind.
 fn left_behind(dir: &TempDir, seqs: std::ops::RangeInclusive<u64>) {
     let (mut disk, _) = open(dir);
-    disk.begin_generation([].into_iter()).unwrap();
+    disk.begin_generation(0, [].into_iter()).unwrap();
     for seq in seqs {
         disk.append(&append(seq)).unwrap();
     }
@@ -138,7 +138,7 @@ fn a_new_generation_replaces_the_one_before_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
     left_behind(&dir, 5..=9);
     let (mut disk, _) = open(&dir);
-    disk.begin_generation([append(1), append(2)].iter()).unwrap();
+    disk.begin_generation(0, [append(1), append(2)].iter()).unwrap();
     disk.append(&append(3)).unwrap();
     drop(disk);
     only_file(&dir);
@@ -157,7 +157,7 @@ fn a_crash_while_a_generation_begins_leaves_the_one_before_or_the_new_one() {
     // After the rename, before the removal: both are there, and the new one counts alone.
     let kept = fs::read(&old).unwrap();
     let (mut disk, _) = open(&dir);
-    disk.begin_generation([append(1)].iter()).unwrap();
+    disk.begin_generation(0, [append(1)].iter()).unwrap();
     drop(disk);
     fs::write(&old, kept).unwrap();
     assert_eq!(seqs(&open(&dir).1), [1]);
@@ -167,7 +167,7 @@ fn a_crash_while_a_generation_begins_leaves_the_one_before_or_the_new_one() {
 fn acknowledged_segments_are_removed_and_the_rest_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (mut disk, _) = open(&dir);
-    disk.begin_generation([].into_iter()).unwrap();
+    disk.begin_generation(0, [].into_iter()).unwrap();
     for seq in 1..=12 {
         disk.append(&large(seq)).unwrap();
     }
@@ -181,6 +181,33 @@ fn acknowledged_segments_are_removed_and_the_rest_is_kept() {
     drop(disk);
     let (_, contents) = open(&dir);
     assert!(seqs(&contents).ends_with(&[12]));
+}
+
+#[test]
+fn what_is_acknowledged_is_known_as_far_as_it_was_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    left_behind(&dir, 5..=7);
+    assert_eq!(
+        open(&dir).1.acknowledged,
+        4,
+        "what lay before is gone, so it was acknowledged"
+    );
+    let (mut disk, _) = open(&dir);
+    disk.begin_generation(6, [append(7)].iter()).unwrap();
+    for seq in 8..=9 {
+        disk.append(&append(seq)).unwrap();
+    }
+    assert_eq!(disk.kept(8..10).unwrap(), [append(8), append(9)]);
+    assert_eq!(disk.kept(1..7).unwrap(), []);
+    drop(disk);
+    let (mut disk, contents) = open(&dir);
+    assert_eq!((contents.acknowledged, seqs(&contents)), (6, vec![7, 8, 9]));
+    disk.begin_generation(8, [].into_iter()).unwrap();
+    disk.append(&append(9)).unwrap();
+    disk.mark(9);
+    drop(disk);
+    let (_, contents) = open(&dir);
+    assert_eq!((contents.acknowledged, seqs(&contents)), (9, vec![9]));
 }
 
 #[test]
@@ -203,6 +230,6 @@ fn files_of_others_are_left_alone() {
     notes.write_all(b"mine").unwrap();
     let (mut disk, contents) = open(&dir);
     assert_eq!(seqs(&contents), [1]);
-    disk.begin_generation([].into_iter()).unwrap();
+    disk.begin_generation(0, [].into_iter()).unwrap();
     assert!(path.exists());
 }
