@@ -16,6 +16,7 @@ pub mod installation;
 pub mod long_text;
 pub mod opencode;
 pub mod out;
+pub mod presence;
 pub mod publish;
 
 pub mod report;

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::installation;
 use crate::out::{Sink, SinkError};
+use crate::presence::{Identity, Presence};
 use crate::publish::{self, Hub};
 use crate::report::Report;
 
@@ -129,6 +130,11 @@ pub async fn follow<S: Sink>(
         Ok(api) => api,
         Err(error) => return (Err(Error::Refused(error)), sink, Report::default()),
     };
+    let presence = Presence::new(Identity {
+        connector_id: writer_id(&installation, &options.url),
+        vendor: map::VENDOR.to_owned(),
+        host: options.host.clone(),
+    });
     let mapper = Mapper::new(Origin {
         installation,
         host: options.host.clone(),
@@ -138,11 +144,14 @@ pub async fn follow<S: Sink>(
         retry: options.retry.clone(),
         tick: options.tick,
     };
-    let mut tap = tap::Tap::new(api, settings, mapper, sink);
-    let followed = tokio::select! {
-        followed = tap.follow() => followed,
-        () = shutdown => Ok(()),
+    let mut tap = tap::Tap::new(api, settings, mapper, presence, sink);
+    let (followed, why) = tokio::select! {
+        followed = tap.follow() => (followed, "opencode cannot be followed any more"),
+        () = shutdown => (Ok(()), "the connector was ended"),
     };
+    // A sink that has no room, or takes nothing any more, does not hold the end up: its hub finds out by the lease.
+    let left = tokio::time::timeout(publish::CLOSE_TIMEOUT, tap.leave(why)).await;
+    let followed = followed.and(left.unwrap_or(Ok(())).map_err(Error::Sink));
     tap.report().log();
     let report = tap.report().clone();
     (followed, tap.sink, report)

@@ -21,6 +21,7 @@ use super::places::{Places, Seen};
 use super::reconcile::{Read, Sweeps};
 use super::sse::Sse;
 use crate::out::{Out, Sink, SinkError};
+use crate::presence::Presence;
 use crate::report::Report;
 use bellboard_sdk::{Backoff, RetryPolicy};
 
@@ -70,6 +71,7 @@ pub(super) struct Tap<S> {
     settings: Settings,
     pub(super) sink: S,
     mapper: Mapper,
+    presence: Presence,
     places: Places,
     sweeps: Sweeps,
     /// Sessions whose record could not be read. Cleared every [`UNREADABLE_TICKS`].
@@ -78,12 +80,13 @@ pub(super) struct Tap<S> {
 }
 
 impl<S: Sink> Tap<S> {
-    pub(super) fn new(api: Api, settings: Settings, mapper: Mapper, sink: S) -> Tap<S> {
+    pub(super) fn new(api: Api, settings: Settings, mapper: Mapper, presence: Presence, sink: S) -> Tap<S> {
         Tap {
             api,
             settings,
             sink,
             mapper,
+            presence,
             places: Places::default(),
             sweeps: Sweeps::default(),
             unreadable: HashSet::new(),
@@ -106,6 +109,9 @@ impl<S: Sink> Tap<S> {
                     info!(why, "opencode's stream was lost");
                     self.mapper.on_stream_lost();
                     self.mapper.report_mut().reconnects += 1;
+                    self.leave(&format!("opencode's stream was lost: {why}"))
+                        .await
+                        .map_err(super::Error::Sink)?;
                     None
                 }
                 Err(error @ (api::Error::Password | api::Error::Address(_))) => {
@@ -120,6 +126,14 @@ impl<S: Sink> Tap<S> {
                 return Err(failure.map_or(super::Error::Lost, super::Error::Refused));
             };
             tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Says that opencode is followed no longer, if it was.
+    pub(super) async fn leave(&mut self, why: &str) -> Result<(), SinkError> {
+        match self.presence.left(why) {
+            Some(offline) => self.sink.append(offline).await,
+            None => Ok(()),
         }
     }
 
@@ -150,6 +164,11 @@ impl<S: Sink> Tap<S> {
                             backoff.reset();
                             info!("following opencode");
                             self.sweeps.begin();
+                            if let Some(online) = self.presence.came()
+                                && let Err(error) = self.sink.append(online).await
+                            {
+                                return Ok(Lost::Sink(error));
+                            }
                         }
                         if let Err(lost) = self.heard(data).await {
                             return Ok(lost);

@@ -111,6 +111,8 @@ pub(crate) fn key(append: &EventAppend) -> &SessionKey {
 pub(crate) fn identities(out: &[Out]) -> Vec<(String, String)> {
     events(out)
         .into_iter()
+        // What the connector says of itself is of no session.
+        .filter(|event| event.session.is_some())
         .map(|event| (key(event).native_id.clone(), event.dedupe_key.clone()))
         .collect()
 }

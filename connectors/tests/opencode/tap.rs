@@ -211,6 +211,43 @@ async fn a_stream_without_loss_is_published_whole() {
 }
 
 #[tokio::test]
+async fn it_says_when_it_follows_and_when_it_does_not_any_more() {
+    let mut fake = Fake::start().await;
+    let mut running = Running::start(&fake);
+    let is_online = |event: &EventAppend| matches!(payload(event), Payload::ConnectorOnline(_));
+    let is_offline = |event: &EventAppend| matches!(payload(event), Payload::ConnectorOffline(_));
+    let stream = fake.stream().await;
+    stream.connected().await;
+    running.until("word that it follows", is_online).await;
+    let said: Vec<&EventAppend> = events(&running.heard);
+    let Payload::ConnectorOnline(online) = payload(said[0]) else {
+        panic!("it says so before all else: {said:?}");
+    };
+    assert_eq!(
+        (online.vendor.as_str(), online.host.as_str()),
+        ("opencode", "demo-host")
+    );
+    let connector = online.connector_id.clone();
+    assert!(connector.starts_with("opencode-test-installation-"), "{connector}");
+    drop(stream);
+    running.until("word that it does not", is_offline).await;
+    let stream = running.during(fake.stream()).await;
+    stream.connected().await;
+    running.until("word that it is back", is_online).await;
+    let said = events(&running.heard)
+        .into_iter()
+        .filter(|event| event.session.is_none());
+    let Payload::ConnectorOffline(offline) = payload(said.clone().nth(1).expect("the second")) else {
+        panic!("not offline: {:?}", said.collect::<Vec<_>>());
+    };
+    assert_eq!(
+        (offline.connector_id.as_str(), offline.reason.as_str()),
+        (connector.as_str(), "opencode's stream was lost: it ended")
+    );
+    assert_eq!(said.count(), 3, "only edges");
+}
+
+#[tokio::test]
 async fn what_the_stream_loses_at_its_beginning_is_found() {
     let mut fake = Fake::start().await;
     agree(&fake, "error400.global");
@@ -393,12 +430,12 @@ async fn a_dead_ask_in_opencodes_list_is_not_opened() {
 #[tokio::test]
 async fn a_silent_stream_is_dialled_again() {
     let mut fake = Fake::start().await;
-    let running = Running::start(&fake);
+    let mut running = Running::start(&fake);
     let first = fake.stream().await;
     first.connected().await;
-    let second = tokio::time::timeout(PATIENCE, fake.stream())
-        .await
-        .expect("a second stream");
+    // It says that it came and left: a sink that takes nothing would hold it up.
+    let second = running.during(fake.stream());
+    let second = tokio::time::timeout(PATIENCE, second).await.expect("a second stream");
     second.connected().await;
     drop(running);
 }

@@ -49,7 +49,7 @@ fn row(payload: &P) -> (&'static str, String) {
         P::SessionStateChanged(changed) => ("session.state_changed", session::state_changed(changed)),
         P::ConnectorOnline(online) => ("connector.online", session::online(online)),
         P::ConnectorOffline(offline) => ("connector.offline", session::offline(offline)),
-        P::ConnectorLost(lost) => ("connector.lost", lost.connector_id.clone()),
+        P::ConnectorLost(lost) => ("connector.lost", session::lost(lost)),
         P::InputAdmitted(admitted) => ("input.admitted", item::input_admitted(admitted)),
         P::InputEdited(edited) => ("input.edited", words::content(&edited.content)),
         P::InputCancelled(cancelled) => ("input.cancelled", cancelled.reason.clone()),

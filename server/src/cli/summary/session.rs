@@ -1,8 +1,8 @@
 //! Sessions and connectors in a few words.
 
 use bellboard_sdk::v1::{
-    ConnectorOffline, ConnectorOnline, SessionAliased, SessionClosed, SessionConfig, SessionConfigChanged,
-    SessionOpened, SessionStateChanged, SessionUpdated,
+    ConnectorLost, ConnectorLostReason, ConnectorOffline, ConnectorOnline, SessionAliased, SessionClosed,
+    SessionConfig, SessionConfigChanged, SessionOpened, SessionStateChanged, SessionUpdated,
 };
 
 use super::words::{aside, join, some, word};
@@ -71,10 +71,36 @@ pub(super) fn state_changed(changed: &SessionStateChanged) -> String {
 }
 
 pub(super) fn online(online: &ConnectorOnline) -> String {
-    let name = join([&online.vendor, &online.connector_version]);
-    join([name, some("on", &online.host), online.reconcile_note.clone()])
+    let version = join([&online.vendor, &online.connector_version]);
+    let who = if version.is_empty() {
+        online.connector_id.clone()
+    } else {
+        version
+    };
+    join([who, some("on", &online.host), online.reconcile_note.clone()])
 }
 
 pub(super) fn offline(offline: &ConnectorOffline) -> String {
-    join([&offline.connector_id, &offline.reason])
+    match offline.reason.as_str() {
+        "" => offline.connector_id.clone(),
+        reason => format!("{}: {reason}", offline.connector_id),
+    }
+}
+
+pub(super) fn lost(lost: &ConnectorLost) -> String {
+    let who = match lost.connector_id.as_str() {
+        "" => &lost.writer_id,
+        connector => connector,
+    };
+    match lost.reason() {
+        ConnectorLostReason::AcknowledgedLost => {
+            let (from, until) = (lost.lost_from_seq, lost.lost_until_seq);
+            let count = until.saturating_sub(from);
+            let events = if count == 1 { "event" } else { "events" };
+            let last = until.saturating_sub(1);
+            format!("{who}: the hub lost {count} {events} that it had acknowledged (seq {from} to {last})")
+        }
+        ConnectorLostReason::LeaseEnded => format!("{who}: went away without a word"),
+        ConnectorLostReason::Unspecified => who.to_owned(),
+    }
 }

@@ -30,6 +30,21 @@ fn every_family_is_told_in_a_few_words() {
             "opencode on h",
         ),
         (
+            r#""connectorOffline":{"connectorId":"c","reason":"it was ended"}"#,
+            "connector.offline",
+            "c: it was ended",
+        ),
+        (
+            r#""connectorLost":{"connectorId":"c","writerId":"w","reason":"CONNECTOR_LOST_REASON_LEASE_ENDED"}"#,
+            "connector.lost",
+            "c: went away without a word",
+        ),
+        (
+            r#""connectorLost":{"writerId":"w","reason":"CONNECTOR_LOST_REASON_ACKNOWLEDGED_LOST","lostFromSeq":"101","lostUntilSeq":"151"}"#,
+            "connector.lost",
+            "w: the hub lost 50 events that it had acknowledged (seq 101 to 150)",
+        ),
+        (
             r#""inputAdmitted":{"author":"ada","mode":"INPUT_MODE_QUEUE","content":[{"text":{"text":"go"}}]}"#,
             "input.admitted",
             "(queue) ada: go",
