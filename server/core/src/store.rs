@@ -181,7 +181,8 @@ impl EventRow {
     /// The session within which its dedupe key is unique, or what stands for the tenant of this log.
     #[must_use]
     pub fn session_or_tenant(&self, log: LogKey) -> SessionNumber {
-        self.spot().map_or(SessionNumber::of_tenant(log), |spot| spot.session)
+        self.spot()
+            .map_or_else(|| SessionNumber::of_tenant(log), |spot| spot.session)
     }
 
     /// Where it lies.
