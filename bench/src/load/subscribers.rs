@@ -318,16 +318,15 @@ pub(crate) struct Stalled {
 }
 
 impl Stalled {
-    /// Opens them, each on a connection of its own, as a phone in a tunnel would be: with the windows that HTTP/2 has by default.
-    pub(crate) async fn open(target: &Target, count: usize, request: &v1::SubscribeRequest) -> Result<Stalled> {
-        let request = request.encode_to_vec();
+    /// Opens one for each request, on a connection of its own, as a phone in a tunnel would be: with the windows that HTTP/2 has by default.
+    pub(crate) async fn open(target: &Target, requests: &[v1::SubscribeRequest]) -> Result<Stalled> {
         let mut stalled = Stalled {
-            _streams: Vec::with_capacity(count),
-            _connections: Vec::with_capacity(count),
+            _streams: Vec::with_capacity(requests.len()),
+            _connections: Vec::with_capacity(requests.len()),
         };
-        for _ in 0..count {
+        for request in requests {
             let connection = Arc::new(Connection::open(target, Windows::Usual).await?);
-            let (mut outgoing, answer) = connection.call(SUBSCRIBE, &request).await?;
+            let (mut outgoing, answer) = connection.call(SUBSCRIBE, &request.encode_to_vec()).await?;
             outgoing.finish()?;
             stalled._streams.push((outgoing, answer.messages().await?));
             stalled._connections.push(connection);

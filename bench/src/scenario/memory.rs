@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bellboard_proto::v1;
+
 use super::replay::fill;
 use super::steady::count;
 use super::{Bench, Side, rows};
@@ -28,6 +30,14 @@ const STALLED: Number = Number {
     what: "memory per stalled reader, KB",
     scale: 1e-3,
 };
+const STALLED_ALONE: Number = Number {
+    name: "stalled_alone",
+    what: "the same, who shares with nobody, KB",
+    scale: 1e-3,
+};
+
+/// What a reader asks for who takes what there is.
+const FRAME_BYTES: u32 = 256 * 1024;
 
 /// Between two looks at memory, which count when they say the same.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -41,6 +51,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
         (IDLE, Goal::OwnAtMost(6.0)),
         (USED, Goal::OwnAtMost(6.0)),
         (STALLED, Goal::OwnAtMost(64.0)),
+        (STALLED_ALONE, Goal::OwnAtMost(64.0)),
     ];
     Ok(rows("memory", &rounds.await?, &sides, &numbers))
 }
@@ -49,7 +60,6 @@ async fn sample(bench: &Bench, side: Side) -> Result<Sample> {
     let (streams, connections) = bench.size.pick((2000, 50), (1000, 50), (40, 2));
     let readers = bench.size.pick(100, 50, 2);
     let events = bench.size.pick(20_000, 10_000, 400);
-    let kept = events.to_string();
 
     // As small a window as can be, so that what is measured is streams; what it holds is there before the first look.
     let flags = ["--window-bytes", "1MiB"];
@@ -72,23 +82,43 @@ async fn sample(bench: &Bench, side: Side) -> Result<Sample> {
     let usage = meter.stop()?;
     drop((idle, warm));
 
-    let started = side.start(bench, Cores::Any, &[], &["--preload", &kept]).await?;
-    let server = &started.server;
-    if side.is_hub() {
-        fill(&server.target, events).await?;
-    }
-    let from_start = request(from_start(), Duration::ZERO);
-    let warm = Stalled::open(&server.target, 2, &from_start).await?;
-    let none = settled(server).await?;
-    let stalled = Stalled::open(&server.target, readers, &from_start).await?;
-    let all = settled(server).await?;
-    drop((warm, stalled));
+    let equal = vec![request(from_start(), Duration::ZERO); readers];
+    // Frames of sizes that nobody else has, so that no two readers are given the same.
+    let alone = (1..).map(|less| v1::SubscribeRequest {
+        max_frame_bytes: FRAME_BYTES - less,
+        ..request(from_start(), Duration::ZERO)
+    });
+    let alone: Vec<_> = alone.take(readers).collect();
+    let stalled = around_stalled(bench, side, events, &equal).await?;
+    let stalled_alone = around_stalled(bench, side, events, &alone).await?;
 
     let each = |before: u64, after: u64, streams: usize| count(after.saturating_sub(before)) / count(streams as u64);
     Ok(Sample::of(usage)
         .with("idle", each(before, after, streams))
         .with("used", each(before, used, streams))
-        .with("stalled", each(none, all, readers)))
+        .with("stalled", each(stalled.0, stalled.1, readers))
+        .with("stalled_alone", each(stalled_alone.0, stalled_alone.1, readers)))
+}
+
+/// The memory of a fresh server before and after these readers came, who stop to read at once.
+async fn around_stalled(
+    bench: &Bench,
+    side: Side,
+    events: u64,
+    requests: &[v1::SubscribeRequest],
+) -> Result<(u64, u64)> {
+    let kept = events.to_string();
+    let started = side.start(bench, Cores::Any, &[], &["--preload", &kept]).await?;
+    let server = &started.server;
+    if side.is_hub() {
+        fill(&server.target, events).await?;
+    }
+    let warm = Stalled::open(&server.target, &requests[..2.min(requests.len())]).await?;
+    let before = settled(server).await?;
+    let readers = Stalled::open(&server.target, requests).await?;
+    let after = settled(server).await?;
+    drop((warm, readers));
+    Ok((before, after))
 }
 
 /// The server's memory once it stays the same.

@@ -13,7 +13,7 @@ use crate::probe::Meter;
 use crate::report::{Goal, Number, Row};
 use crate::rounds::Sample;
 use crate::server::{Cores, Data, Server};
-use bellboard_proto::v1::subscribe_request::Start;
+use bellboard_proto::v1::{self, subscribe_request::Start};
 
 /// Where a server has its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,11 @@ enum From {
 const REPLAY: Number = Number {
     name: "replay",
     what: "replay by 1, events per CPU second",
+    scale: 1.0,
+};
+const REPLAY_SMALL: Number = Number {
+    name: "replay_small",
+    what: "the same in frames of 64 KiB",
     scale: 1.0,
 };
 const RESUME_1: Number = Number {
@@ -87,7 +92,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
             };
             let row = |number, goal| Row::of(name, &rounds, own, (at, side.name()), number, goal);
             told.push(row(REPLAY, goal));
-            told.extend([RESUME_1, RESUME_10].map(|number| row(number, Goal::None)));
+            told.extend([REPLAY_SMALL, RESUME_1, RESUME_10].map(|number| row(number, Goal::None)));
         }
     }
     Ok(told)
@@ -110,21 +115,30 @@ pub(super) async fn fill(target: &Target, events: u64) -> Result<(String, u64)> 
 async fn sample(server: &Server, half: &str, tail: u64) -> Result<Sample> {
     let resume = || Start::ResumeToken(half.to_owned());
     // Once for nothing: the system's cache is warm on both sides, and so are both programs.
-    read(server, from_start(), 1, tail).await?;
+    let whole = || request(from_start(), Duration::ZERO);
+    read(server, whole(), 1, tail).await?;
     let meter = Meter::start(server.pid()?)?;
-    let (events, _) = read(server, from_start(), 1, tail).await?;
+    let (events, _) = read(server, whole(), 1, tail).await?;
     let usage = meter.stop()?;
+    let small = v1::SubscribeRequest {
+        max_frame_bytes: 64 * 1024,
+        ..whole()
+    };
+    let meter = Meter::start(server.pid()?)?;
+    let (events_small, _) = read(server, small, 1, tail).await?;
+    let small_s = meter.stop()?.server_s;
+    let resume = || request(resume(), Duration::ZERO);
     let (one, seconds_1) = read(server, resume(), 1, tail).await?;
     let (ten, seconds_10) = read(server, resume(), 10, tail).await?;
     Ok(Sample::of(usage)
         .with("replay", events / usage.server_s)
+        .with("replay_small", events_small / small_s)
         .with("resume_1", one / seconds_1)
         .with("resume_10", ten / seconds_10))
 }
 
 /// How many events so many readers were given, and how long the slowest of them took.
-async fn read(server: &Server, start: Start, readers: usize, until: u64) -> Result<(f64, f64)> {
-    let request = request(start, Duration::ZERO);
+async fn read(server: &Server, request: v1::SubscribeRequest, readers: usize, until: u64) -> Result<(f64, f64)> {
     let readers = Subscribers::begin(&server.target, readers, readers, &request, until).await?;
     let began = clock::now();
     readers.complete(until).await?;

@@ -50,7 +50,7 @@ pub(super) async fn run(server: &Server, load: Load) -> Result<Sample> {
     let writers = open(target, load).await?;
     let request = request(from_now(), load.linger);
     let subscribers = Subscribers::open(target, load.subscribers, load.connections, &request).await?;
-    let stalled = Stalled::open(target, load.stalled, &request).await?;
+    let stalled = Stalled::open(target, &vec![request; load.stalled]).await?;
     let writing = writers.start(Pace::PerSecond(rate));
     tokio::time::sleep(load.window / 4).await;
     subscribers.measure();
