@@ -37,6 +37,7 @@ fn load(bench: &Bench, connections: usize, linger: Duration) -> Load {
         linger,
         stalled: 0,
         window: Duration::from_millis(bench.size.pick(4000, 2000, 200)),
+        missed_max: steady::missed_max(bench.size),
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
         linger: Duration::ZERO,
         stalled,
         window: Duration::from_millis(bench.size.pick(4000, 2000, 200)),
+        missed_max: steady::missed_max(bench.size),
     };
     let sides = [load(bench.size.pick(10, 10, 1)), load(0)];
     let rounds = bench.rounds(&sides, async |load: Load| {

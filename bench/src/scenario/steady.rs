@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::Size;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::load::connection::Target;
@@ -31,11 +32,15 @@ pub(super) struct Load {
     pub(super) stalled: usize,
     /// How long is measured.
     pub(super) window: Duration,
+    /// How far the rate may be missed, as a share of it. See [`missed_max`].
+    pub(super) missed_max: f64,
 }
 
-/// How far a fixed rate may be missed, as a share of it: a server that does not keep up has no cost per event. A disk that is slow
-/// for a moment moves some acknowledgements past the end of a window.
-const RATE_MISSED_MAX: f64 = 0.15;
+/// How far a fixed rate may be missed: a server that does not keep up has no cost per event. A disk that is slow for a moment moves some
+/// acknowledgements past the end of a window. Where no time is looked at it may be missed altogether.
+pub(super) fn missed_max(size: Size) -> f64 {
+    size.pick(0.15, 0.15, f64::INFINITY)
+}
 
 /// Runs it: `cpu` and `fanout` in seconds per delivery, `p50` and `p99` in seconds, `batch` in events per frame.
 pub(super) async fn run(server: &Server, load: Load) -> Result<Sample> {
@@ -63,7 +68,7 @@ pub(super) async fn run(server: &Server, load: Load) -> Result<Sample> {
     drop(stalled);
 
     let wanted = load.rate * usage.wall_s;
-    if (count(stored) - wanted).abs() > wanted * RATE_MISSED_MAX + 2.0 {
+    if (count(stored) - wanted).abs() > wanted * load.missed_max + 2.0 {
         return Err(Error::Void(format!(
             "{stored} events were stored in place of {wanted:.0}"
         )));

@@ -29,6 +29,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
         linger: Duration::ZERO,
         stalled: 0,
         window: Duration::from_millis(bench.size.pick(4000, 2000, 200)),
+        missed_max: steady::missed_max(bench.size),
     };
     let sides = bench.sides();
     let rounds = bench.rounds(&sides, async |side: Side| {
