@@ -112,7 +112,7 @@ pub(super) fn read(path: &Path, writer_id: &str) -> Result<Read> {
     while !rest.is_empty() {
         let before = rest;
         match next(&mut rest) {
-            Some(Record::Append(append)) => read.appends.push(append),
+            Some(Record::Append(append)) => read.appends.push(*append),
             Some(Record::Acknowledged(seq)) => read.acknowledged = read.acknowledged.max(seq),
             None => {
                 read.torn_bytes = before.len() as u64;
@@ -134,7 +134,7 @@ fn header<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 /// One record.
 enum Record {
-    Append(EventAppend),
+    Append(Box<EventAppend>),
     /// All up to this seq is acknowledged.
     Acknowledged(u64),
 }
@@ -155,7 +155,7 @@ fn next(rest: &mut &[u8]) -> Option<Record> {
         return Some(Record::Acknowledged(seq));
     }
     let append = EventAppend::decode(body).ok()?;
-    Some(Record::Append(EventAppend { seq, ..append }))
+    Some(Record::Append(Box::new(EventAppend { seq, ..append })))
 }
 
 fn record(seq: u64, body: &[u8]) -> io::Result<Vec<u8>> {

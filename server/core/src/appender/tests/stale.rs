@@ -207,7 +207,7 @@ impl World {
 
     fn session(&self) -> (Hold, u64) {
         let found = now(self.memory.session(self.key(), &session("s"))).unwrap();
-        found.map_or((Hold::default(), 0), |row| (row.hold, row.next_index.0))
+        found.map_or_else(|| (Hold::default(), 0), |row| (row.hold, row.next_index.0))
     }
 
     fn signs(&self) -> Vec<Sign> {
