@@ -23,6 +23,7 @@ pub mod suite;
 #[cfg(any(test, feature = "suite"))]
 pub mod failing;
 
+pub mod around;
 pub mod memory;
 
 use std::collections::HashMap;
@@ -471,6 +472,9 @@ pub trait Transaction: Send {
 pub trait Store: Evidence + Debug + 'static {
     /// The tenant's log, made with a random epoch if it is new.
     async fn open_log(&self, tenant: &TenantId) -> Result<LogRow, Error>;
+
+    /// The rows of these logs as they are now, in any order; unknown ones are left out.
+    async fn log_rows(&self, logs: &[LogKey]) -> Result<Vec<LogRow>, Error>;
 
     /// Begins a transaction that may write.
     async fn begin(&self) -> Result<Box<dyn Transaction>, Error>;

@@ -9,6 +9,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::entity::log;
+use super::rows::lists;
 use super::sql::log_row;
 use super::{error, writers};
 
@@ -16,6 +17,22 @@ use super::{error, writers};
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<LogRow>, Error> {
     let models = log::Entity::find().order_by_asc(log::Column::Key).all(connection).await;
     models.map_err(error::of)?.into_iter().map(log_row).collect()
+}
+
+/// The rows of some of them.
+pub(super) async fn rows(connection: &impl ConnectionTrait, keys: &[LogKey]) -> Result<Vec<LogRow>, Error> {
+    let keys: Vec<i64> = keys.iter().map(|key| i64::from(key.0)).collect();
+    let mut found = Vec::with_capacity(keys.len());
+    for list in lists(&keys) {
+        let models = log::Entity::find()
+            .filter(log::Column::Key.is_in(list))
+            .all(connection)
+            .await;
+        for model in models.map_err(error::of)? {
+            found.push(log_row(model)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The row of one of them.

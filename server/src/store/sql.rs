@@ -237,6 +237,10 @@ impl Store for Sql {
         Ok(log)
     }
 
+    async fn log_rows(&self, logs: &[LogKey]) -> Result<Vec<LogRow>, Error> {
+        logs::rows(&self.readers, logs).await
+    }
+
     async fn begin(&self) -> Result<Box<dyn store::Transaction>, Error> {
         let transaction = begin_writing(&self.writer).await?;
         Ok(Box::new(Transaction::new(transaction, Arc::clone(&self.numbers))))

@@ -170,6 +170,13 @@ impl Store for Memory {
         self.state.locked(|state| state.open(tenant))
     }
 
+    async fn log_rows(&self, logs: &[LogKey]) -> Result<Vec<LogRow>, Error> {
+        self.state.locked(|state| {
+            let rows = logs.iter().filter_map(|key| state.logs.get(key));
+            Ok(rows.map(|log| log.row.clone()).collect())
+        })
+    }
+
     async fn begin(&self) -> Result<Box<dyn Transaction>, Error> {
         Ok(Box::new(Open::new(self.state.clone())))
     }

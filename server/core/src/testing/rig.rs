@@ -20,7 +20,7 @@ use crate::log::Log;
 use crate::offset::{Index, Offset, Time};
 use crate::resume_token::{KeyId, Keyring, ResumeKey};
 use crate::retention::Retention;
-use crate::store::failing::Failing;
+use crate::store::around::Surrounded;
 use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{LogRow, Store, Stored};
@@ -122,10 +122,7 @@ impl Rig {
         nodes: Nodes,
     ) -> Rig {
         let watch = Arc::new(Watch::default());
-        let store: Arc<dyn Store> = Arc::new(Failing {
-            inner: memory.clone(),
-            points: watch.clone(),
-        });
+        let store: Arc<dyn Store> = Arc::new(Surrounded::new(memory.clone(), watch.clone()));
         let clock = Manual::starting_at(Time(1_000_000));
         let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone(), nodes);
         let mut tasks = JoinSet::new();
