@@ -15,6 +15,7 @@ mod verify;
 mod backup;
 mod restore;
 mod new_epoch;
+mod rebuild;
 mod files;
 mod hub;
 mod select;
@@ -71,6 +72,8 @@ enum Command {
     Restore(restore::Args),
     /// Tell clients that the database was set back by other means than restore.
     NewEpoch(new_epoch::Args),
+    /// Fold the rows of sessions anew out of the log, and put right what differs.
+    Rebuild(rebuild::Args),
 }
 
 /// Why a command did not do it.
@@ -109,6 +112,9 @@ pub enum Error {
     /// `new-epoch` failed.
     #[error(transparent)]
     NewEpoch(#[from] new_epoch::Error),
+    /// `rebuild` failed, or left something.
+    #[error(transparent)]
+    Rebuild(#[from] rebuild::Error),
     /// A message has no line of JSON.
     #[error(transparent)]
     Json(#[from] json::Error),
@@ -142,6 +148,7 @@ impl Error {
             Error::Backup(error) => error.exit(),
             Error::Restore(error) => error.exit(),
             Error::NewEpoch(error) => error.exit(),
+            Error::Rebuild(error) => error.exit(),
             Error::Json(_) | Error::Signals(_) | Error::ResumeFile { .. } => Exit::Failed,
             // Whoever read our output has seen enough.
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -164,6 +171,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Backup(args) => backup::run(args, &mut Output::stdout()).await,
         Command::Restore(args) => restore::run(args, &mut Output::stdout()).await,
         Command::NewEpoch(args) => new_epoch::run(args, &mut Output::stdout()).await,
+        Command::Rebuild(args) => rebuild::run(args, &mut Output::stdout()).await,
     };
     let Err(error) = outcome else {
         return Exit::Done;

@@ -29,6 +29,17 @@ pub async fn forget_logs(data: &Path) {
     database.close().await.expect("the database closes");
 }
 
+/// Changes rows behind the hub's back.
+///
+/// # Panics
+/// When no row is changed.
+pub async fn change(data: &Path, statement: &str) {
+    let database = open(data).await;
+    let changed = database.execute_unprepared(statement).await.expect("a statement");
+    assert!(changed.rows_affected() > 0, "nothing is changed by {statement}");
+    database.close().await.expect("the database closes");
+}
+
 /// The newest change of the database's shape, by its name.
 pub async fn newest_migration(data: &Path) -> String {
     let database = open(data).await;

@@ -23,6 +23,7 @@ mod nodes;
 mod durability;
 mod landed;
 mod verify;
+mod rebuild;
 mod backup;
 mod connectors;
 mod every_frame;

@@ -20,6 +20,7 @@ pub mod interest;
 pub mod store;
 pub mod verify;
 pub mod retention;
+pub mod rebuild;
 pub mod lease;
 pub mod publishing;
 pub mod appender;

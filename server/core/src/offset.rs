@@ -66,6 +66,12 @@ impl SessionNumber {
         SessionNumber::of(log, u32::MAX)
     }
 
+    /// How many sessions of its log were opened before it.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        self.0 as u32
+    }
+
     /// Whose session it is: the number says so.
     #[must_use]
     pub const fn log(self) -> LogKey {

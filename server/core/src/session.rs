@@ -352,6 +352,50 @@ impl Session {
         merged
     }
 
+    /// The fields in which another row of it is not the same.
+    pub(crate) fn differs(&self, other: &Session) -> Vec<&'static str> {
+        let Session {
+            number,
+            id,
+            key,
+            ancestors,
+            life,
+            lifecycle,
+            archived,
+            facts,
+            next_index,
+            opened_offset,
+            last_offset,
+            stands_from,
+            created,
+            updated,
+            closed,
+            trimmed,
+            hold,
+        } = self;
+        let fields = [
+            ("number", *number == other.number),
+            ("id", *id == other.id),
+            ("key", *key == other.key),
+            ("ancestors", *ancestors == other.ancestors),
+            ("life", *life == other.life),
+            ("lifecycle", *lifecycle == other.lifecycle),
+            ("archived", *archived == other.archived),
+            ("facts", *facts == other.facts),
+            ("next_index", *next_index == other.next_index),
+            ("opened_offset", *opened_offset == other.opened_offset),
+            ("last_offset", *last_offset == other.last_offset),
+            ("stands_from", *stands_from == other.stands_from),
+            ("created", *created == other.created),
+            ("updated", *updated == other.updated),
+            ("closed", *closed == other.closed),
+            ("trimmed", *trimmed == other.trimmed),
+            ("hold", *hold == other.hold),
+        ];
+        let differ = fields.into_iter().filter(|(_, same)| !same);
+        differ.map(|(name, _)| name).collect()
+    }
+
     /// Takes from an event what it says before its step: a later life that it belongs to, and the key that the session lacked. Gives the
     /// step that is left: a life that the event itself is of is not begun twice.
     pub(crate) fn meet<'a>(

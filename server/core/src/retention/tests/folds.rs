@@ -1,15 +1,14 @@
 //! Folding again gives what was stored, whatever was trimmed in between.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::event::{Draft, SessionRef, SessionStep};
 use crate::id::EventId;
 use crate::offset::Offset;
+use crate::rebuild::{Mode, Report, rebuild};
 use crate::session::{Session, SessionFacts, SessionKey};
-use crate::store::SessionFilter;
-use crate::store::{SessionOrder, Store};
+use crate::store::{Changes, SessionFilter, SessionOrder, Store};
 use crate::testing::telling::Telling;
 use crate::testing::{OPENED, draft_of, session};
 
@@ -97,18 +96,30 @@ async fn rows(rig: &Rig, key: crate::offset::LogKey) -> Vec<Session> {
     rows
 }
 
-/// What the bases and the events that are kept fold to.
-async fn folded(rig: &Rig, telling: &Arc<Telling>, rows: &[Session]) -> Vec<Session> {
-    let row = rig.row().await;
-    let mut transaction = rig.memory.begin().await.unwrap();
-    let numbers: Vec<_> = rows.iter().map(|session| session.number).collect();
-    let mut projection = Projection::over(transaction.bases(row.key, &numbers).await.unwrap());
-    let kept = transaction.events(&row, row.oldest, 100_000, 1 << 30).await.unwrap();
-    assert_eq!(kept.len() as u64, row.oldest.distance(row.tail));
-    for event in &kept {
-        projection.fold(event, telling.told(&event.stored).as_ref());
+/// Changes a row behind the hub's back.
+async fn damage(rig: &Rig, row: &Session, dice: &mut Dice) {
+    let mut wrong = row.clone();
+    match dice.roll(5) {
+        0 => wrong.facts.title = Some("never said".into()),
+        1 => wrong.next_index.0 += 1,
+        2 => wrong.ancestors = Box::new([session("nobody")]),
+        3 => wrong.archived = !wrong.archived,
+        _ => (wrong.lifecycle, wrong.closed) = (crate::session::Lifecycle::Closed, Some(Time(1))),
     }
-    projection.finish().0
+    let mut transaction = rig.memory.begin().await.unwrap();
+    let log = transaction.lock(rig.log.row().key).await.unwrap();
+    let changes = Changes {
+        sessions: vec![wrong],
+        ..Changes::default()
+    };
+    transaction.write(&log, changes).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+async fn rebuilt(rig: &Rig, telling: &Telling, mode: Mode) -> Report {
+    let key = rig.log.row().key;
+    let report = rebuild(&*rig.memory, telling, key, mode, &mut |_| ()).await;
+    report.unwrap()
 }
 
 #[tokio::test]
@@ -130,11 +141,22 @@ async fn folding_again_gives_what_was_stored_whatever_was_trimmed() {
                 trimmed = rig.trim().await;
             }
             let rows = rows(&rig, rig.log.row().key).await;
-            assert_eq!(
-                folded(&rig, &telling, &rows).await,
-                rows,
-                "seed {seed}, trimmed to {trimmed}"
-            );
+            let report = rebuilt(&rig, &telling, Mode::Look).await;
+            assert_eq!(report.differences, [], "seed {seed}, trimmed to {trimmed}");
+            assert_eq!(report.sessions, rows.len() as u64);
+            let Some(victim) = rows.get(dice.roll(7) as usize) else {
+                continue;
+            };
+            damage(&rig, victim, &mut dice).await;
+            let fence = rig.row().await.fence;
+            let told = rebuilt(&rig, &telling, Mode::Look).await;
+            assert_eq!((told.differ, told.left), (1, 1), "seed {seed}: it is only looked at");
+            let report = rebuilt(&rig, &telling, Mode::Replace).await;
+            assert_eq!((report.differ, report.left), (1, 0), "seed {seed}");
+            assert_eq!(report.differences, told.differences);
+            assert_eq!(report.differences[0].0, victim.id);
+            assert_eq!(self::rows(&rig, rig.log.row().key).await, rows, "seed {seed}");
+            assert!(rig.row().await.fence > fence, "nobody goes on with rows that it keeps");
         }
         assert!(trimmed > Offset::ZERO, "seed {seed} trims nothing");
     }
