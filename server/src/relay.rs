@@ -4,3 +4,17 @@
 //! every node compares its tails with the store by itself.
 
 pub mod local;
+pub mod polling;
+
+use std::sync::Arc;
+
+use bellboard_core::hub::Hub;
+use bellboard_core::subscription::registry::Nodes;
+
+/// Learns what this process did not do itself, until the hub stops.
+pub async fn run(hub: Arc<Hub>) {
+    match hub.nodes() {
+        Nodes::One => local::run(hub).await,
+        Nodes::Several => polling::run(hub).await,
+    }
+}

@@ -151,7 +151,12 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let database = settings.database();
     let store = Arc::new(Sql::open(database.clone(), encode.clone(), options).await?);
     let api_keys = Arc::new(store.api_keys());
-    let local_key = local::ensure(&settings.data_dir, &api_keys, clock.now()).await?;
+    let nodes = if database.is_shared() {
+        Nodes::Several
+    } else {
+        Nodes::One
+    };
+    let local_key = local::ensure(&settings.data_dir, &api_keys, nodes, clock.now()).await?;
     let keys = Keys::new(clock.clone());
     keys.load(&*api_keys).await?;
     let others = local::others(&api_keys, clock.now()).await?;
@@ -165,13 +170,9 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let scheme = settings.tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https);
     let url = url(local_addr, scheme);
     lock.tell(&url)?;
-    let nodes = if database.is_shared() {
-        Nodes::Several
-    } else {
-        Nodes::One
-    };
     let (window, retention) = (settings.window_bytes, settings.retention);
-    let (hub, committer) = Hub::open(store.clone(), encode, clock.clone(), window, nodes, retention).await?;
+    let logs = crate::store::bounded(store.clone(), &database);
+    let (hub, committer) = Hub::open(logs, encode, clock.clone(), window, nodes, retention).await?;
     let state = wire::State {
         hub: hub.clone(),
         replay_events: settings.replay_events,
@@ -195,7 +196,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     committing.spawn("committer", committer.run());
     background.spawn("keys", keys.refresh(api_keys));
     background.spawn("resume-keys", refresh_resume_keys(hub.clone()));
-    background.spawn("relay", relay::local::run(hub.clone()));
+    background.spawn("relay", relay::run(hub.clone()));
     background.spawn("leases", lease::run(hub.clone()));
     if retention != Retention::default() {
         background.spawn("retention", retention::run(hub.clone()));

@@ -8,6 +8,7 @@
 //! Text is written as SQL only where a commit passes, and then in the words that SQLite and PostgreSQL share.
 
 mod sql;
+mod deadline;
 
 mod open;
 mod checkpoint;
@@ -49,6 +50,7 @@ mod tests;
 
 pub use api_keys::{ApiKey, ApiKeys};
 pub use copy::{copy, settle};
+pub use deadline::bounded;
 pub use inspect::Inspector;
 pub use open::sqlite::FILE_NAME;
 pub use open::{Database, Error, Options, Synchronous, Url, UrlError};

@@ -13,6 +13,8 @@ enum Weather {
     Fair,
     /// What is sent is lost, and nobody is told: a phone asleep, a cable pulled.
     Silent,
+    /// The same, and what is dialled meanwhile is silent, too.
+    Dead,
     /// Connections break, and new ones are refused.
     Cut,
 }
@@ -46,7 +48,9 @@ impl Proxy {
                 let Ok(hub) = TcpStream::connect(&address).await else {
                     continue;
                 };
-                tokio::spawn(carry(client, hub, watched.subscribe()));
+                let weather = watched.subscribe();
+                let lost = *weather.borrow() == Weather::Dead;
+                tokio::spawn(carry(client, hub, weather, lost));
             }
         });
         Proxy {
@@ -73,6 +77,11 @@ impl Proxy {
         self.weather.send_replace(Weather::Silent);
     }
 
+    /// Carries nothing more, over new connections neither, and breaks none.
+    pub fn die(&self) {
+        self.weather.send_replace(Weather::Dead);
+    }
+
     /// Carries again.
     pub fn mend(&self) {
         self.weather.send_replace(Weather::Fair);
@@ -91,15 +100,16 @@ fn address(hub_url: &str) -> String {
     hub_url.trim_start_matches("http://").to_owned()
 }
 
-async fn carry(mut client: TcpStream, mut hub: TcpStream, mut weather: watch::Receiver<Weather>) {
+/// Carries both ways. A connection that is `lost` stays so for ever: nobody told either end.
+async fn carry(mut client: TcpStream, mut hub: TcpStream, mut weather: watch::Receiver<Weather>, mut lost: bool) {
     let (mut from_client, mut from_hub) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
-    // A connection that was there when the network went silent stays so for ever.
-    let mut lost = false;
     loop {
         tokio::select! {
+            // What was sent after the weather changed is under the new one.
+            biased;
             changed = weather.changed() => match changed.map(|()| *weather.borrow_and_update()) {
                 Ok(Weather::Fair) => {}
-                Ok(Weather::Silent) => lost = true,
+                Ok(Weather::Silent | Weather::Dead) => lost = true,
                 Ok(Weather::Cut) | Err(_) => return,
             },
             read = client.read(&mut from_client) => match read {

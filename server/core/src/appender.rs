@@ -11,6 +11,8 @@ mod wanted;
 mod decide;
 mod deltas;
 mod kept;
+mod outcome;
+mod fill;
 mod trim;
 
 use std::sync::Arc;
@@ -257,6 +259,8 @@ enum Job {
     },
     Compare {
         log: Arc<Log>,
+        /// Told when it was done, or could not be; none where nobody waits.
+        looked: Option<oneshot::Sender<()>>,
     },
     Trim {
         log: Arc<Log>,
@@ -394,7 +398,19 @@ impl Appender {
     /// # Errors
     /// [`Error::Stopped`] when the hub stops.
     pub async fn compare(&self, log: Arc<Log>) -> Result<(), Error> {
-        self.submit(Job::Compare { log }, 0).await
+        self.submit(Job::Compare { log, looked: None }, 0).await
+    }
+
+    /// The same, and waits for it: what any node had acknowledged before this call is announced here when it returns, if the store can be
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the hub stops.
+    pub async fn look(&self, log: Arc<Log>) -> Result<(), Error> {
+        let (looked, pending) = oneshot::channel();
+        let looked = Some(looked);
+        self.submit(Job::Compare { log, looked }, 0).await?;
+        pending.await.map_err(|_| Error::Stopped)
     }
 
     /// Trims one piece of a log, of at most [`limits::TRIM_EVENTS_MAX`] events.

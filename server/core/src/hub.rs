@@ -242,6 +242,19 @@ impl Hub {
         }
     }
 
+    /// Looks at what other nodes stored, so that a reader who has heard of it there finds it here. A hub alone knows without looking, and
+    /// where the store does not answer in time what is known has to do.
+    pub async fn look(&self, log: &Arc<Log>) {
+        if self.nodes == Nodes::One {
+            return;
+        }
+        tokio::select! {
+            // A hub that stops says so in other ways.
+            _ = self.appender.look(log.clone()) => {}
+            () = self.clock.sleep(limits::LOOK_MAX) => {}
+        }
+    }
+
     /// Opens a stream out of a log, and ends the earlier ones of the caller's client. A stream that is refused ends none.
     ///
     /// # Errors
@@ -252,6 +265,7 @@ impl Hub {
         caller: Caller,
         request: subscription::Request,
     ) -> Result<Subscription, subscription::Error> {
+        self.look(&log).await;
         let Caller {
             principal,
             client,
@@ -298,7 +312,12 @@ async fn load_keyring(store: &dyn Store, now: Time) -> Result<Keyring, store::Er
     if let Some(keyring) = Keyring::new(&keys, now) {
         return Ok(keyring);
     }
-    keys.push(new_key(store, &keys, now).await?);
+    match new_key(store, &keys, now).await {
+        Ok(key) => keys.push(key),
+        // Another node that starts now was first with this number: its key is everybody's.
+        Err(store::Error::Constraint(_)) => keys = store.resume_keys().await?,
+        Err(error) => return Err(error),
+    }
     Keyring::new(&keys, now).ok_or_else(|| store::Error::Corrupt("no resume token key can mint".into()))
 }
 

@@ -213,11 +213,33 @@ pub const VERIFY_PAGE_EVENTS_MAX: usize = 128;
 /// Most sessions' rows that are read at once to be checked; only their places are.
 pub const VERIFY_PAGE_SESSIONS_MAX: usize = 1000;
 
+/// Most events, and bytes of them, that are folded at once when rows are rebuilt: appends wait for the log that long.
+pub const REBUILD_EVENTS_AT_ONCE: usize = 2048;
+/// See [`REBUILD_EVENTS_AT_ONCE`].
+pub const REBUILD_BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
+/// Most rows that are compared at once.
+pub const REBUILD_SESSIONS_AT_ONCE: usize = 1000;
+
 /// Most damaged places that are told of one log; all are counted. More of them help nobody, and a log may be damaged everywhere.
 pub const FINDINGS_MAX: usize = 100;
 
 /// How often the announced tail of a followed log is compared with the store, so that a commit whose outcome nobody told is told after all.
 pub const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The same where other nodes append to the same logs and no doorbell tells of it: what one of them stores is seen at the others so much
+/// later, at the cost of one small statement.
+pub const COMPARE_INTERVAL_SHARED: Duration = Duration::from_millis(250);
+
+/// How long a stream that opens waits for a look at what other nodes stored. It begins with what is known here where the store does not
+/// answer in time.
+pub const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// Most events that are read at once because another node stored them: four times what it stores in one of our intervals when it is busy.
+/// Beyond it subscribers read for themselves.
+pub const FILL_EVENTS_MAX: usize = 4096;
+
+/// Most bytes of the same: what it costs in memory while it is read.
+pub const FILL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Time between minting a new resume token key and its first use, so that every node verifies it before any mints with it.
 pub const RESUME_KEY_DELAY: Duration = Duration::from_secs(10);

@@ -145,15 +145,30 @@ impl Log {
 
     /// Announces events that were committed: first readable, then counted, then told.
     pub fn announce(&self, events: &[Event], tail: Offset, link: Link) {
+        self.publish(events, tail, link, |deltas| {
+            events.iter().for_each(|event| deltas.observe(event));
+        });
+    }
+
+    /// Announces events that another node stored, all that lie between what is announced and `tail`. The texts of items that they start are
+    /// at that node; `name` tells an event's item id.
+    pub(crate) fn announce_others(
+        &self,
+        events: &[Event],
+        name: impl Fn(&Event) -> Arc<str>,
+        tail: Offset,
+        link: Link,
+    ) {
+        self.publish(events, tail, link, |deltas| deltas.recover(events, name));
+    }
+
+    fn publish(&self, events: &[Event], tail: Offset, link: Link, observe: impl FnOnce(&mut DeltaWindow)) {
         {
             let mut window = lock(&self.window);
             events.iter().for_each(|event| window.push(event.clone()));
         }
         self.budget.relieve();
-        {
-            let mut deltas = lock(&self.deltas);
-            events.iter().for_each(|event| deltas.observe(event));
-        }
+        observe(&mut lock(&self.deltas));
         let due = events.iter().map(|event| Due {
             of: &event.of,
             family: event.family,

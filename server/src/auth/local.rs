@@ -12,6 +12,7 @@ use bellboard_core::access::{Principal, Scope, Scopes};
 use bellboard_core::id::{self, PrincipalId, TenantId};
 use bellboard_core::offset::Time;
 use bellboard_core::store;
+use bellboard_core::subscription::registry::Nodes;
 use tracing::{info, warn};
 
 use super::key;
@@ -29,6 +30,9 @@ pub const TENANT: &str = "default";
 
 /// What tells local keys from others in the list of keys.
 const LABEL: &str = "local.key";
+
+/// What stands between that and whose it is, where several nodes share a database.
+const OF: &str = " of ";
 
 /// Written first and then renamed, so that the file is never half.
 const NEW_FILE_NAME: &str = "local.key.new";
@@ -71,18 +75,19 @@ pub fn read(data_dir: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// The local key of this data folder, made where there is none that is good. All other local keys are revoked: a lost file opens
-/// nothing.
+/// The local key of this data folder, made where there is none that is good. Earlier ones of the folder are revoked: a lost file opens
+/// nothing. In a database that other nodes share, theirs stay.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn ensure(data_dir: &Path, api_keys: &ApiKeys, now: Time) -> Result<String, Error> {
+pub async fn ensure(data_dir: &Path, api_keys: &ApiKeys, nodes: Nodes, now: Time) -> Result<String, Error> {
+    let label = label(data_dir, nodes)?;
     let (id, text) = match good(data_dir, api_keys).await? {
         Some(found) => found,
-        None => make(data_dir, api_keys, now).await?,
+        None => make(data_dir, api_keys, label.clone(), now).await?,
     };
     for row in api_keys.list(TENANT).await? {
-        let other = is_local(&row) && row.id != id;
+        let other = is_local(&row) && row.label == label && row.id != id;
         if other && api_keys.revoke(&row.id, now).await? {
             info!(key = row.id, "an earlier local key was revoked");
         }
@@ -102,8 +107,26 @@ pub async fn others(api_keys: &ApiKeys, now: Time) -> Result<bool, store::Error>
         .any(|row| !is_local(row) && row.revoked.is_none() && good(row.expires)))
 }
 
+/// What the folder's key is called in the list of keys. A database that is in the folder has one; among several nodes each has its own,
+/// by the folder and the machine that it is on.
+fn label(data_dir: &Path, nodes: Nodes) -> Result<String, Error> {
+    match nodes {
+        Nodes::One => Ok(LABEL.to_owned()),
+        Nodes::Several => {
+            let path = std::path::absolute(data_dir).map_err(|source| Error::File {
+                path: data_dir.to_owned(),
+                source,
+            })?;
+            let host = gethostname::gethostname();
+            Ok(format!("{LABEL}{OF}{}:{}", host.to_string_lossy(), path.display()))
+        }
+    }
+}
+
 fn is_local(row: &ApiKey) -> bool {
-    row.label == LABEL && row.principal == PRINCIPAL && row.tenant == TENANT
+    let rest = row.label.strip_prefix(LABEL);
+    let named = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(OF));
+    named && row.principal == PRINCIPAL && row.tenant == TENANT
 }
 
 /// Id and text of the key in the file, if the store knows it as a local key that is not revoked.
@@ -133,7 +156,7 @@ async fn good(data_dir: &Path, api_keys: &ApiKeys) -> Result<Option<(String, Str
     Ok(Some((row.id, text)))
 }
 
-async fn make(data_dir: &Path, api_keys: &ApiKeys, now: Time) -> Result<(String, String), Error> {
+async fn make(data_dir: &Path, api_keys: &ApiKeys, label: String, now: Time) -> Result<(String, String), Error> {
     let principal = Principal {
         tenant: TenantId::parse(TENANT)?,
         id: PrincipalId::parse(PRINCIPAL)?,
@@ -141,7 +164,7 @@ async fn make(data_dir: &Path, api_keys: &ApiKeys, now: Time) -> Result<(String,
     };
     let wish = Wish {
         principal,
-        label: LABEL.to_owned(),
+        label,
         expire_time: None,
     };
     // The store first: a file that opens nothing would be worse than a row that nobody has the text of.
@@ -186,12 +209,12 @@ mod tests {
     #[tokio::test]
     async fn the_local_key_is_made_once_and_only_its_owner_can_read_it() {
         let (dir, api_keys) = folder().await;
-        let text = ensure(dir.path(), &api_keys, Time(1)).await.unwrap();
+        let text = ensure(dir.path(), &api_keys, Nodes::One, Time(1)).await.unwrap();
         let path = dir.path().join(FILE_NAME);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read(dir.path()).unwrap().as_deref(), Some(text.as_str()));
         assert!(!dir.path().join(NEW_FILE_NAME).exists());
-        assert_eq!(ensure(dir.path(), &api_keys, Time(2)).await.unwrap(), text);
+        assert_eq!(ensure(dir.path(), &api_keys, Nodes::One, Time(2)).await.unwrap(), text);
         assert_eq!(good_keys(&api_keys).await, [key::parse(&text).unwrap()]);
     }
 
@@ -205,10 +228,10 @@ mod tests {
             &|| fs::write(&path, key::generate().unwrap().text).unwrap(),
             &|| fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap(),
         ];
-        let mut before = ensure(dir.path(), &api_keys, Time(1)).await.unwrap();
+        let mut before = ensure(dir.path(), &api_keys, Nodes::One, Time(1)).await.unwrap();
         for spoil in spoil {
             spoil();
-            let after = ensure(dir.path(), &api_keys, Time(2)).await.unwrap();
+            let after = ensure(dir.path(), &api_keys, Nodes::One, Time(2)).await.unwrap();
             assert_ne!(after, before);
             assert_eq!(good_keys(&api_keys).await, [key::parse(&after).unwrap()]);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -217,9 +240,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nodes_that_share_a_database_leave_each_other_their_keys() {
+        let (dir, api_keys) = folder().await;
+        let other = tempfile::tempdir().unwrap();
+        let ours = || ensure(dir.path(), &api_keys, Nodes::Several, Time(1));
+        let (first, second) = (
+            ours().await.unwrap(),
+            ensure(other.path(), &api_keys, Nodes::Several, Time(1)),
+        );
+        let second = second.await.unwrap();
+        assert_ne!(first, second);
+        assert_eq!(ours().await.unwrap(), first);
+        assert!(!others(&api_keys, Time(1)).await.unwrap(), "both are local");
+        fs::remove_file(dir.path().join(FILE_NAME)).unwrap();
+        let anew = ours().await.unwrap();
+        let mut good = good_keys(&api_keys).await;
+        let mut expected = [&anew, &second].map(|text| key::parse(text).unwrap());
+        good.sort();
+        expected.sort();
+        assert_eq!(good, expected, "only the lost one is revoked");
+    }
+
+    #[tokio::test]
     async fn the_local_key_is_no_key_for_others() {
         let (dir, api_keys) = folder().await;
-        ensure(dir.path(), &api_keys, Time(1)).await.unwrap();
+        ensure(dir.path(), &api_keys, Nodes::One, Time(1)).await.unwrap();
         assert!(!others(&api_keys, Time(1)).await.unwrap());
         let principal = Principal {
             tenant: TenantId::parse(TENANT).unwrap(),

@@ -173,6 +173,7 @@ impl SessionEventsService for Service {
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<hub::ListEventsResponse>, Status> {
         let allowed = self.state.authorize(&request, Scope::Read).await?;
+        self.state.hub.look(&allowed.log).await;
         let list = list_events::List::parse(request.into_inner(), &allowed.log)?;
         let keyring = self.state.hub.keyring();
         let now = self.state.hub.clock().now();

@@ -81,3 +81,33 @@ async fn while_the_database_is_gone_appends_are_told_so_and_streams_go_on() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_network_that_says_nothing_is_not_waited_for_for_ever() {
+    let Some(Outage { network, hub, _data }) = outage().await else {
+        return;
+    };
+    let client = hub.client();
+    client.say("s", "before").await;
+    network.die();
+    let refused = client.try_append(vec![on("s").says("meanwhile").dedupe("m")]).await;
+    assert_says_when_to_return(&refused.expect_err("nobody answers"));
+    network.mend();
+    within("the hub to dial its database anew", async {
+        while client
+            .try_append(vec![on("s").says("meanwhile").dedupe("m")])
+            .await
+            .is_err()
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let told: Vec<String> = client
+        .history(everything())
+        .await
+        .iter()
+        .map(bellboard_tests::events::text)
+        .collect();
+    assert_eq!(told, ["", "before", "meanwhile"]);
+}

@@ -13,6 +13,7 @@ use tracing::{debug, error, warn};
 use crate::appender::counters::{Counters, Size};
 use crate::appender::decide::{Decision, Known, Rows};
 use crate::appender::kept;
+use crate::appender::outcome::{Found, Trace, Verdict};
 use crate::appender::task::{Done, Task, answers, came, decide, hear, job_log, living, logs, tasks, wanted, weight};
 use crate::appender::{Appender, Claim, Error, Job, Queued, Refusal, Rejection};
 use crate::clock::Clock;
@@ -20,7 +21,6 @@ use crate::event::{Encode, Event};
 use crate::limits;
 use crate::log::Log;
 use crate::offset::LogKey;
-use crate::session::Session;
 use crate::store::{self, LogRow, Store, WriterRow};
 use crate::subscription::registry::Nodes;
 
@@ -51,6 +51,9 @@ pub(super) struct Cached {
 /// What one commit did to one log.
 struct Committed {
     log: Arc<Log>,
+    /// The log's row before it.
+    before: LogRow,
+    /// And after it.
     row: LogRow,
     events: Vec<Event>,
     changed: Rows,
@@ -120,7 +123,7 @@ impl Committer {
         }
         self.counters.became(&done);
         let mut done = done.into_iter();
-        let mut looked = HashSet::new();
+        let (mut looked, mut compared) = (HashSet::new(), HashSet::new());
         for job in jobs {
             match job {
                 Job::Append { appends, reply, .. } => {
@@ -147,7 +150,14 @@ impl Committer {
                     }
                     self.pass_on(&log, claim.as_ref(), deltas);
                 }
-                Job::Compare { log } => self.compare(&log).await,
+                Job::Compare { log, looked } => {
+                    // All that asked were queued before this began: one look serves them.
+                    if compared.insert(log.row().key) {
+                        self.compare(&log).await;
+                    }
+                    // Whoever asked may have gone away.
+                    let _ = looked.map(|looked| looked.send(()));
+                }
                 Job::Trim { log, retention, reply } => {
                     // Whoever asked may have gone away; what was trimmed is gone all the same.
                     let _ = reply.send(self.trim(&log, &retention).await);
@@ -191,8 +201,7 @@ impl Committer {
                     "the log under this hub is another one".into(),
                 ));
             }
-            log.catch_up(row.tail, row.link);
-            log.trimmed(row.oldest);
+            let before = row.clone();
             let rows = &mut cached(&mut self.cache, &row).rows;
             let own: Vec<usize> = (0..tasks.len())
                 .filter(|at| job_log(&jobs[tasks[*at].job()]).row().key == key)
@@ -224,6 +233,7 @@ impl Committer {
             }
             committed.push(Committed {
                 log,
+                before,
                 row,
                 events,
                 changed,
@@ -240,7 +250,7 @@ impl Committer {
         for commit in committed {
             size.add(&commit.events);
             self.beat(&commit).await;
-            self.announce(commit, begin);
+            self.announce(commit, begin).await;
         }
         self.counters
             .committed(&size, self.clock.elapsed().saturating_sub(begin));
@@ -249,24 +259,19 @@ impl Committer {
 
     /// Finds out whether a commit happened.
     async fn resolve(&mut self, committed: &[Committed]) -> Result<(), store::Error> {
-        let Some(witness) = committed
-            .iter()
-            .find(|commit| !commit.events.is_empty())
-            .or_else(|| committed.iter().find(|commit| !commit.changed.writers.is_empty()))
-            .or_else(|| committed.iter().find(|commit| !commit.changed.sessions.is_empty()))
-            .or_else(|| committed.first())
-        else {
-            return Ok(());
-        };
         for look in 1..=UNKNOWN_LOOKS {
-            match self.happened(witness).await {
-                Ok(true) => {
-                    warn!(tail = witness.row.tail.0, "a commit of unknown outcome did happen");
+            match self.look_after(committed).await {
+                Ok(Verdict::Happened) => {
+                    warn!("a commit of unknown outcome did happen");
                     return Ok(());
                 }
-                Ok(false) => {
-                    warn!(tail = witness.row.tail.0, "a commit of unknown outcome did not happen");
+                Ok(Verdict::DidNot) => {
+                    warn!("a commit of unknown outcome did not happen");
                     return Err(store::Error::Unavailable("the commit did not happen".into()));
+                }
+                Ok(Verdict::Unknown) => {
+                    warn!("a commit's outcome is hidden by another node's");
+                    break;
                 }
                 Err(reason) => {
                     error!(%reason, look, "a commit's outcome is unknown and the log cannot be read");
@@ -277,31 +282,40 @@ impl Committer {
         Err(store::Error::CommitUnknown)
     }
 
-    /// Whether the log is as this commit would have left it. Tail and link do not tell where only seqs were consumed, or
-    /// holds changed: the writers and the sessions do.
-    async fn happened(&self, commit: &Committed) -> Result<bool, store::Error> {
-        let (key, writers) = (commit.row.key, &commit.changed.writers);
+    /// One look at what a commit left. It was one transaction: the log that tells most surely tells for all.
+    async fn look_after(&self, committed: &[Committed]) -> Result<Verdict, store::Error> {
+        let mut wrote: Vec<&Committed> = committed.iter().filter(|commit| !commit.trace().is_idle()).collect();
+        wrote.sort_by_key(|commit| !commit.trace().has_events());
+        let mut verdict = Verdict::Happened;
+        for commit in wrote {
+            verdict = commit.trace().verdict(&self.found(commit).await?);
+            if verdict != Verdict::Unknown {
+                break;
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// What lies where a commit wrote. The log's lock is given only when the transaction that took it before is over.
+    async fn found(&self, commit: &Committed) -> Result<Found, store::Error> {
+        let (key, tail) = (commit.row.key, commit.row.tail);
         let mut transaction = self.store.begin().await?;
         let row = transaction.lock(key).await?;
-        let ids: Vec<_> = writers.keys().cloned().collect();
-        let found = transaction.writers(key, &ids).await?;
-        let sessions = if commit.events.is_empty() {
-            let ids: Vec<_> = commit.changed.sessions.keys().cloned().collect();
-            transaction.sessions(key, &ids).await?
-        } else {
-            Vec::new()
-        };
-        let holds = |row: &Session| {
-            commit
-                .changed
-                .sessions
-                .get(&row.id)
-                .is_some_and(|changed| changed.hold == row.hold)
-        };
-        Ok(same(&commit.row, &row)
-            && found.len() == ids.len()
-            && found.iter().all(|row| writers.get(&row.id) == Some(row))
-            && sessions.iter().all(holds))
+        if commit.trace().has_events() {
+            let link = if row.tail < tail {
+                None
+            } else {
+                Some(self.store.link_before(&row, tail).await?)
+            };
+            return Ok(Found { link, ..Found::of(row) });
+        }
+        let writers: Vec<_> = commit.changed.writers.keys().cloned().collect();
+        let sessions: Vec<_> = commit.changed.sessions.keys().cloned().collect();
+        Ok(Found {
+            writers: transaction.writers(key, &writers).await?,
+            sessions: transaction.sessions(key, &sessions).await?,
+            ..Found::of(row)
+        })
     }
 
     /// Tells other nodes of writers that came to this one and wrote nothing in their rows.
@@ -319,9 +333,10 @@ impl Committer {
         }
     }
 
-    fn announce(&mut self, commit: Committed, now: Duration) {
+    async fn announce(&mut self, commit: Committed, now: Duration) {
         let Committed {
             log,
+            before,
             row,
             events,
             changed,
@@ -337,6 +352,7 @@ impl Committer {
                 leases.begin(&row.id, row.fence, row.last_seq, now);
             }
         }
+        self.fill(&log, &before).await;
         log.announce(&events, row.tail, row.link);
         if let Some(cached) = self.cache.get_mut(&row.key) {
             changed
@@ -352,12 +368,20 @@ impl Committer {
     /// announcement the store is ahead of every log, and only the committer knows that it is about to say so.
     pub(super) async fn compare(&self, log: &Log) {
         match self.store.open_log(&log.row().tenant).await {
-            Ok(row) if row.epoch == log.row().epoch => {
-                log.catch_up(row.tail, row.link);
-                log.trimmed(row.oldest);
-            }
+            Ok(row) if row.epoch == log.row().epoch => self.fill(log, &row).await,
             Ok(row) => error!(epoch = %row.epoch, "the log under this hub is another one; restart it"),
             Err(error) => warn!(%error, "the tail cannot be compared with the store"),
+        }
+    }
+}
+
+impl Committed {
+    const fn trace(&self) -> Trace<'_> {
+        Trace {
+            before: &self.before,
+            after: &self.row,
+            writers: &self.changed.writers,
+            sessions: &self.changed.sessions,
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) const fn job_log(job: &Job) -> &Arc<Log> {
         | Job::End { log, .. }
         | Job::Deltas { log, .. }
         | Job::Trim { log, .. }
-        | Job::Compare { log } => log,
+        | Job::Compare { log, .. } => log,
     }
 }
 

@@ -3,6 +3,7 @@
 mod boundaries;
 mod failures;
 mod idempotence;
+mod nodes;
 pub(crate) mod moves;
 mod order;
 mod ownership;

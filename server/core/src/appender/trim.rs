@@ -30,8 +30,7 @@ impl Committer {
         let key = log.row().key;
         let mut transaction = self.store.begin().await?;
         let row = transaction.lock(key).await?;
-        log.catch_up(row.tail, row.link);
-        log.trimmed(row.oldest);
+        self.fill(log, &row).await;
         let now = self.clock.now();
         let done = |row: &store::LogRow, more| Trimmed {
             oldest: row.oldest,

@@ -26,7 +26,7 @@ use crate::limits::LEASE_DURATION;
 use crate::log::Log;
 use crate::offset::Time;
 use crate::retention::Retention;
-use crate::store::failing::Failing;
+use crate::store::around::Surrounded;
 use crate::store::memory::Memory;
 use crate::store::suite::PlainEncode;
 use crate::store::{self, Store};
@@ -128,10 +128,7 @@ impl Node {
     fn over(memory: &Arc<Memory>, watch: &Arc<Watch>) -> Node {
         let encode = Arc::new(PlainEncode);
         let clock = Manual::starting_at(Time(0));
-        let store: Arc<dyn Store> = Arc::new(Failing {
-            inner: memory.clone(),
-            points: watch.clone(),
-        });
+        let store: Arc<dyn Store> = Arc::new(Surrounded::new(memory.clone(), watch.clone()));
         let (appender, committer) = Committer::new(store.clone(), encode.clone(), clock.clone(), Nodes::Several);
         let row = now(memory.open_log(&tenant("t"))).unwrap();
         let log = Log::new(row, store, encode, Budget::new(1 << 20), Retention::default());
