@@ -10,7 +10,7 @@
 //! next < tail, before the window, live     --> FellBehind, then as below
 //! next < tail, before the window           --> Read from the store
 //! next = tail, first time                  --> CaughtUp
-//! next > tail                              --> Wait
+//! next > tail, or before a snapshot held   --> Wait
 //! next = tail, texts not in step           --> SyncTexts
 //! next = tail, fragments due               --> ReadDeltas
 //! otherwise                                --> Wait
@@ -96,6 +96,8 @@ pub struct Handoff {
     told: (Offset, Link),
     phase: Phase,
     fragments: Fragments,
+    /// The offset that the newest snapshot of sessions is as of, which left the place where it was.
+    held: Offset,
 }
 
 impl Handoff {
@@ -112,6 +114,7 @@ impl Handoff {
             told: (next, link),
             phase: Phase::Replay,
             fragments,
+            held: Offset::ZERO,
         }
     }
 
@@ -119,6 +122,12 @@ impl Handoff {
     #[must_use]
     pub const fn place(&self) -> (Offset, Link) {
         (self.next, self.link)
+    }
+
+    /// How far the subscriber was given anything: its place, or a snapshot that is ahead of it.
+    #[must_use]
+    pub fn ahead(&self) -> Offset {
+        self.next.max(self.held)
     }
 
     /// The offset up to which frames have accounted for everything, and the link before it: what a resume token holds. Whoever comes
@@ -152,8 +161,8 @@ impl Handoff {
             self.phase = Phase::Live;
             return Step::CaughtUp(self.next);
         }
-        if self.next > tail {
-            // Begun where the store is, a moment before it is announced: an item may have ended there that still counts as open.
+        if self.ahead() > tail {
+            // What is held was read from the store, a moment before it is announced: an item may have ended there that still counts as open.
             return Step::Wait;
         }
         match self.fragments {
@@ -194,6 +203,21 @@ impl Handoff {
         self.has_read(until, link);
         self.phase = Phase::Replay;
         self.lose_texts();
+    }
+
+    /// A snapshot of sessions was given that is as of `offset`. The place stays; of those sessions the texts are missing.
+    pub fn has_snapshot(&mut self, offset: Offset) {
+        self.held = self.held.max(offset);
+        self.phase = Phase::Replay;
+        self.lose_texts();
+    }
+
+    /// From here on fragments are wanted, be it of other sessions than before, or they are not.
+    pub const fn wants(&mut self, live: Live) {
+        self.fragments = match live {
+            Live::Wanted => Fragments::Unsynced,
+            Live::Unwanted => Fragments::Unwanted,
+        };
     }
 
     /// The texts so far were given, as they were before this fragment.

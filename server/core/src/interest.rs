@@ -3,6 +3,7 @@
 //! Believe this: [`Interests`] are canonical, so two subscribers who want the same of the same sessions have equal interests, equal
 //! hashes and therefore equal resume tokens, whatever order they wrote them in and however they spelled "all families".
 
+pub mod gain;
 pub mod index;
 
 use sha2::{Digest as _, Sha256};
@@ -198,26 +199,6 @@ impl Interests {
         })
     }
 
-    /// Whether more is wanted of a session that stands there than these others want of it, standing where they see it.
-    #[must_use]
-    pub fn want_more(&self, routing: &Routing, others: &Interests, seen: &Routing) -> bool {
-        let (more, less) = (self.share(routing), others.share(seen));
-        !less.0.contain_all(more.0) || !less.1.contain_all(more.1)
-    }
-
-    /// The families of a session of which events are wanted, and those of which deltas are.
-    fn share(&self, routing: &Routing) -> (Families, Families) {
-        let selecting = self.0.iter().filter(|interest| interest.selects(routing));
-        selecting.fold((Families::NONE, Families::NONE), |(events, deltas), interest| {
-            let live = if interest.detail == Detail::Live {
-                interest.wanted()
-            } else {
-                Families::NONE
-            };
-            (events.or(interest.wanted()), deltas.or(live))
-        })
-    }
-
     /// Whether deltas of this family of that session are wanted.
     #[must_use]
     pub fn want_deltas(&self, routing: &Routing, family: Family) -> bool {
@@ -262,6 +243,13 @@ impl Interests {
             .collect::<Option<_>>()?;
         sessions.dedup();
         Some(sessions)
+    }
+
+    /// Whether all of them select sessions by name, be it with what lies below.
+    #[must_use]
+    pub fn select_sessions(&self) -> bool {
+        let by_name = |interest: &Interest| matches!(interest.selector, Selector::Session(_) | Selector::Subtree(_));
+        self.iter().all(by_name)
     }
 
     /// Eight bytes that stand for these interests in a resume token.

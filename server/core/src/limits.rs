@@ -151,6 +151,17 @@ pub const SNAPSHOTS_TAKEN_AT_ONCE: usize = 2;
 /// Bytes of all snapshots that streams hold. Beyond it the oldest are taken back, and who still reads one begins with a newer one: a
 /// stalled reader holds no memory that others need.
 pub const SNAPSHOTS_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Most snapshots of single sessions whose contents a stream remembers until it has come past them, so that it sends nothing of them once
+/// more. They are shared, and a client leaves out by itself what comes once more because an older one was forgotten.
+pub const SNAPSHOTS_HELD_MAX: usize = 64;
+
+/// Most sessions in them together: a name each, so that a stream that stops right behind one holds less than a quarter of a MiB.
+pub const SNAPSHOTS_HELD_SESSIONS_MAX: usize = 2_000;
+
+/// Most sessions that `snapshot_begin` names: it is one frame, and the pages tell them all.
+pub const SNAPSHOT_NAMES_MAX: usize = 1_000;
+
 /// Bytes of session rows in one snapshot: ten thousand usual ones are a quarter of it, but a row may hold long lists of models. Past it
 /// the snapshot is truncated, as past [`SNAPSHOT_SESSIONS_MAX`].
 pub const SNAPSHOT_ROW_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -254,6 +254,11 @@ impl Log {
         lock(&self.index).await_tail(seat, place);
     }
 
+    /// Gives a seat to other interests, between two tails.
+    pub(crate) fn change_seat(&self, seat: SeatId, old: &Interests, new: &Interests) {
+        lock(&self.index).change(seat, old, new);
+    }
+
     pub(crate) fn leave(&self, seat: SeatId, interests: &Interests) {
         lock(&self.index).leave(seat, interests);
     }

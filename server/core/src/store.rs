@@ -357,6 +357,47 @@ pub struct SessionSnapshot {
     pub more_below: Option<Offset>,
 }
 
+/// Which sessions a snapshot is of.
+#[derive(Clone, Copy, Debug)]
+pub enum Only<'a> {
+    /// All that the interests select.
+    All,
+    /// Those among these that the interests select.
+    These(&'a [SessionId]),
+    /// Those that these select too.
+    SelectedBy(&'a Interests),
+}
+
+/// What a snapshot is to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// What is wanted of the sessions: how much of each is shown.
+    pub interests: &'a Interests,
+    /// Which of them.
+    pub only: Only<'a>,
+}
+
+impl Shown<'_> {
+    /// How much of a session that stands there is shown; none where it is left out. Where some are named, it is one of them.
+    #[must_use]
+    pub fn detail(&self, routing: &Routing) -> Option<Detail> {
+        let shows = match self.only {
+            Only::All | Only::These(_) => true,
+            Only::SelectedBy(some) => some.detail(routing).is_some(),
+        };
+        self.interests.detail(routing).filter(|_| shows)
+    }
+}
+
+impl<'a> From<&'a Interests> for Shown<'a> {
+    fn from(interests: &'a Interests) -> Self {
+        Shown {
+            interests,
+            only: Only::All,
+        }
+    }
+}
+
 /// How much a snapshot may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotLimits {
@@ -374,12 +415,12 @@ pub struct SnapshotLimits {
     pub oldest: Offset,
 }
 
-/// All that interests see at one offset.
+/// All that is shown at one offset.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The log at that moment; the snapshot holds everything before its tail.
     pub log: LogRow,
-    /// The sessions, most recently active first. At SUMMARY without items.
+    /// The sessions, most recently active first; those that were named in the order of their names. At SUMMARY without items.
     pub sessions: Vec<SessionSnapshot>,
     /// Whether there were more sessions than the limits take.
     pub truncated: bool,
@@ -552,8 +593,8 @@ pub trait Store: Evidence + Debug + 'static {
         limit: usize,
     ) -> Result<Vec<Session>, Error>;
 
-    /// All that interests see, at one moment.
-    async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error>;
+    /// All that is to be shown, at one moment.
+    async fn snapshot(&self, log: LogKey, shown: Shown<'_>, limits: SnapshotLimits) -> Result<Snapshot, Error>;
 
     /// The writers that hold a session or whose connectors are there, in any order, with what their rows tell of their lives.
     async fn holders(&self, log: LogKey) -> Result<Vec<Sign>, Error>;

@@ -8,15 +8,18 @@ pub mod clients;
 mod closings;
 pub mod control;
 mod end;
+pub(crate) mod entering;
 mod fragments;
 pub mod frame;
 mod giving;
 mod gone;
 mod pages;
+mod reading;
 pub mod registry;
 pub mod snapshots;
 pub mod standing;
 pub mod start;
+pub mod updating;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,28 +27,28 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::appender::counters::microseconds;
 use crate::clock::{Clock, Sleep};
-use crate::event::{Family, Raw};
 use crate::handoff::{Handoff, Live, Source, Step};
+use crate::id::SessionId;
 use crate::interest::Interests;
 use crate::interest::index::{Seat, SeatId};
 use crate::limits;
-use crate::log::{Counters, Log};
+use crate::log::Log;
 use crate::offset::{Offset, Time};
 use crate::resume_token::{Keyring, Kind, Place};
-use crate::store::{self, Page, Read};
-use crate::window::batch::{Batch, Wish};
+use crate::store;
 use crate::window::deltas::Opened;
 use clients::Claim;
 use closings::Closings;
 use control::Control;
+use entering::Held;
 use frame::{ClosingReason, Frame, Sent};
 use giving::Giving;
 use registry::{Registered, SubscriptionId};
 use snapshots::Snapshots;
 use standing::Credential;
 use start::{OnGap, Start};
+use updating::Update;
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub struct Request {
     pub start: Start,
     /// What is wanted.
     pub interests: Interests,
+    /// Sessions that were added to it, of which the stream that is resumed had not given the snapshot to its end.
+    pub unsynced: Vec<SessionId>,
     /// What to do when history is missing, or too much.
     pub on_gap: OnGap,
     /// Whether raw records are wanted too.
@@ -131,6 +136,7 @@ pub struct Surroundings {
 pub struct Subscription {
     around: Surroundings,
     request: Request,
+    /// What resume tokens are of: the interests, or those before them until what was added is given.
     interests_hash: u64,
     seat_id: SeatId,
     /// Shared with the index, which stamps it; given back on drop.
@@ -141,7 +147,11 @@ pub struct Subscription {
     /// Frames that are decided but not sent: the answer, a snapshot's begin, texts.
     ready: VecDeque<(Frame, Kind)>,
     /// The snapshot that is under way, which comes after what is ready.
-    giving: Option<Giving>,
+    giving: Option<Box<Giving>>,
+    /// Snapshots of sessions that were given, until the place has come past them.
+    held: Held,
+    /// The newest change of interests, until it takes effect.
+    update: Option<Box<Update>>,
     /// Items whose texts are to be sent before anything else is read: at most [`limits::ITEMS_IN_FLIGHT_MAX`] of them.
     texts_due: VecDeque<Opened>,
     heartbeat: Option<Sleep>,
@@ -196,6 +206,8 @@ impl Subscription {
             began: tail,
             ready: VecDeque::new(),
             giving: None,
+            held: Held::default(),
+            update: None,
             texts_due: VecDeque::new(),
             heartbeat: None,
             heartbeat_due: false,
@@ -209,8 +221,8 @@ impl Subscription {
             request,
         };
         subscription.watch_end();
-        let (answer, begin) = subscription.begin().await?;
-        subscription.start(answer, begin, live).await?;
+        let begin = subscription.begin().await?;
+        subscription.start(begin).await?;
         (subscription.began, _) = subscription.handoff.place();
         Ok(subscription)
     }
@@ -270,6 +282,9 @@ impl Subscription {
                 }
                 continue;
             }
+            if let Some(frame) = self.update() {
+                return Ok(frame);
+            }
             if self.copy_next_texts() {
                 continue;
             }
@@ -280,7 +295,7 @@ impl Subscription {
                     until,
                 } => {
                     if let Some(frame) = self.read_window(from, until).await? {
-                        return Ok(complete(frame));
+                        return Ok(frame);
                     }
                 }
                 Step::Read {
@@ -289,7 +304,7 @@ impl Subscription {
                     until,
                 } => {
                     if let Some(frame) = Box::pin(self.read_store(from, until)).await? {
-                        return Ok(complete(frame));
+                        return Ok(frame);
                     }
                 }
                 Step::Gone(until) => {
@@ -299,11 +314,10 @@ impl Subscription {
                 }
                 Step::CaughtUp(tail) => {
                     self.check_closed = self.request.stop_when_closed;
+                    self.held.pass(tail);
                     if self.handoff.untold() {
-                        let (next, link) = self.handoff.place();
-                        let nothing = Arc::new(Batch::new(Vec::new(), next, link));
-                        let frame = self.events(nothing, Vec::new());
-                        self.ready.push_back(complete(frame));
+                        let frame = self.account();
+                        self.ready.push_back(frame);
                     }
                     self.ready.push_back(complete(Frame::CaughtUp(tail)));
                 }
@@ -329,6 +343,7 @@ impl Subscription {
             match control {
                 Control::Replaced => self.replaced = true,
                 Control::Credential(credential) => self.around.credential = credential,
+                Control::Interests(update) => self.update = Some(Box::new(update)),
             }
         }
     }
@@ -390,106 +405,6 @@ impl Subscription {
         }
         Ok(None)
     }
-
-    async fn read_window(&mut self, from: Offset, until: Offset) -> Result<Option<Frame>, Error> {
-        let wish = Wish {
-            interests: &self.request.interests,
-            interests_hash: self.interests_hash,
-            from,
-            until,
-            bytes_max: self.request.frame_bytes,
-        };
-        let found = self.around.log.window().share(wish);
-        // Gone since we looked: the next view says so.
-        let Some((batch, visited)) = found else { return Ok(None) };
-        Log::count(&self.around.log.counters().slots_visited, visited);
-        if batch.events.is_empty() {
-            self.handoff.has_read(batch.until, batch.link);
-            return Ok(None);
-        }
-        self.deliver(batch).await
-    }
-
-    async fn read_store(&mut self, from: Offset, until: Offset) -> Result<Option<Frame>, Error> {
-        let log = &self.around.log;
-        Log::count(&log.counters().store_reads, 1);
-        let read = Read {
-            log: log.row(),
-            interests: &self.request.interests,
-            from,
-            until,
-            events_max: limits::FRAME_EVENTS_MAX,
-            bytes_max: self.request.frame_bytes,
-            scan_max: limits::SCAN_EVENTS_MAX,
-        };
-        let begin = self.around.clock.elapsed();
-        let read = log.store().read(read).await;
-        let took = self.around.clock.elapsed().saturating_sub(begin);
-        log.counters().read_microseconds.add(microseconds(took));
-        match read {
-            Ok(Page { events, until, link }) => self.deliver(Arc::new(Batch::new(events, until, link))).await,
-            // Gone since we looked: the next view says so.
-            Err(store::Error::Trimmed(oldest)) => {
-                log.trimmed(oldest);
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The frame of what was read, or of less of it where a frame does not take the raw records beside it; none where it begins with what
-    /// is too old to be given out.
-    async fn deliver(&mut self, mut batch: Arc<Batch>) -> Result<Option<Frame>, Error> {
-        let log = &self.around.log;
-        let now = self.around.clock.now();
-        if let Some(old) = batch.events.first().filter(|event| log.is_too_old(event, now)) {
-            log.look_behind(old.offset.next(), now).await?;
-            return Ok(None);
-        }
-        let mut raws = Vec::new();
-        if self.request.include_raw {
-            match with_raws(log, &batch, self.request.frame_bytes).await {
-                Ok(with_raws) => (batch, raws) = with_raws,
-                Err(store::Error::Trimmed(oldest)) => {
-                    log.trimmed(oldest);
-                    return Ok(None);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.handoff.has_read(batch.until, batch.link);
-        let counters: &Counters = log.counters();
-        Log::count(&counters.deliveries, batch.events.len());
-        if self.request.stop_when_closed && batch.events.iter().any(|event| event.family == Family::Session) {
-            self.check_closed = true;
-        }
-        Ok(Some(self.events(batch, raws)))
-    }
-
-    fn events(&mut self, batch: Arc<Batch>, raws: Vec<(Offset, Raw)>) -> Frame {
-        let (from, until) = self.handoff.tell();
-        Frame::Events {
-            from,
-            until,
-            batch,
-            raws,
-        }
-    }
-}
-
-/// As much of a batch as a frame takes with the raw records beside it, and those.
-async fn with_raws(
-    log: &Log,
-    batch: &Batch,
-    bytes_max: usize,
-) -> Result<(Arc<Batch>, Vec<(Offset, Raw)>), store::Error> {
-    let mut events = batch.events.clone();
-    let raws = store::raws_beside(log.store(), log.row(), &mut events, bytes_max).await?;
-    let (until, link) = match events.last().filter(|_| events.len() < batch.events.len()) {
-        Some(last) => (last.offset.next(), last.link),
-        None => (batch.until, batch.link),
-    };
-    Ok((Arc::new(Batch::new(events, until, link)), raws))
 }
 
 const fn complete(frame: Frame) -> (Frame, Kind) {

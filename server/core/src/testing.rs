@@ -23,6 +23,7 @@ use crate::id::{EventId, PrincipalId, SessionId, TenantId, WriterId};
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::link::Link;
 use crate::offset::{Index, Offset};
+use crate::session::SessionFacts;
 
 /// Kinds of the contract, one of each family that the tests speak of.
 pub(crate) const OPENED: Kind = Kind(20);
@@ -93,6 +94,19 @@ pub(crate) fn interests<const N: usize>(list: [(Selector, Detail); N]) -> Intere
         .into_iter()
         .map(|(selector, detail)| Interest::new(selector, detail));
     Interests::new(list.collect()).unwrap()
+}
+
+/// An event that moves a session to this project, or below this parent.
+pub(crate) fn moves(id: &str, project: Option<&str>, parent: Option<&str>) -> Draft {
+    let facts = SessionFacts {
+        project: project.map(Into::into),
+        parent: parent.map(|parent| SessionRef::Id(session(parent))),
+        ..SessionFacts::default()
+    };
+    Draft {
+        session_step: SessionStep::Changed(Box::new(facts)),
+        ..draft_of(SessionRef::Id(session(id)), OPENED)
+    }
 }
 
 /// The link before an offset in the logs that [`event`] makes.

@@ -6,17 +6,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bellboard_core::event::{Encode, Event, Routing};
+use bellboard_core::id::SessionId;
 use bellboard_core::interest::{Detail, Interests, Selector};
 use bellboard_core::offset::LogKey;
 use bellboard_core::session::Session;
-use bellboard_core::store::{Error, SessionSnapshot, Snapshot, SnapshotLimits};
+use bellboard_core::store::{Error, Only, SessionSnapshot, Shown, Snapshot, SnapshotLimits};
 use sea_orm::sea_query::{Expr, Func, Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::entity::{event, log, session};
 use super::event_rows;
 use super::place::{Range, offset, place, signed};
-use super::rows::lists;
+use super::rows::{filled, lists};
 use super::sql::log_row;
 use super::stood::{self, Moves};
 use super::wanted::selected;
@@ -34,7 +35,7 @@ pub(super) async fn take(
     connection: &impl ConnectionTrait,
     encode: &dyn Encode,
     key: LogKey,
-    interests: &Interests,
+    shown: Shown<'_>,
     limits: SnapshotLimits,
 ) -> Result<Snapshot, Error> {
     let row = log::Entity::find_by_id(i64::from(key.0))
@@ -42,7 +43,12 @@ pub(super) async fn take(
         .await
         .map_err(error::of)?
         .ok_or_else(|| error::corrupt(format!("there is no log {}", key.0)))?;
-    let (rows, truncated) = sessions(connection, key, interests, limits).await?;
+    let mut taken = Taken::within(limits);
+    match shown.only {
+        Only::These(ids) => named(connection, key, shown, ids, &mut taken).await?,
+        Only::All | Only::SelectedBy(_) => recent(connection, key, shown, &mut taken).await?,
+    }
+    let Taken { rows, truncated, .. } = taken;
     let row = log_row(row)?;
     let all = Range {
         log: key,
@@ -57,7 +63,7 @@ pub(super) async fn take(
             connection,
             encode,
             log: key,
-            interests,
+            interests: shown.interests,
             limits,
             moves,
             routing: Arc::new(session.routing()),
@@ -71,22 +77,56 @@ pub(super) async fn take(
     })
 }
 
-/// The rows that are wanted, most recently active first, as many as the limits take; and whether there are more.
-async fn sessions(
+/// Rows that are shown, as many as the limits take.
+struct Taken {
+    limits: SnapshotLimits,
+    rows: Vec<Session>,
+    bytes: usize,
+    /// Whether there are more.
+    truncated: bool,
+}
+
+impl Taken {
+    const fn within(limits: SnapshotLimits) -> Taken {
+        Taken {
+            limits,
+            rows: Vec::new(),
+            bytes: 0,
+            truncated: false,
+        }
+    }
+
+    /// Takes a row, or says that there are more than fit.
+    fn take(&mut self, session: Session) {
+        self.bytes += session.bytes();
+        let full = self.bytes > self.limits.row_bytes && !self.rows.is_empty();
+        if full || self.rows.len() >= self.limits.sessions {
+            self.truncated = true;
+        } else {
+            self.rows.push(session);
+        }
+    }
+}
+
+/// Takes the rows that are wanted, most recently active first.
+async fn recent(
     connection: &impl ConnectionTrait,
     key: LogKey,
-    interests: &Interests,
-    limits: SnapshotLimits,
-) -> Result<(Vec<Session>, bool), Error> {
-    let selectors: Vec<&Selector> = interests.iter().map(|interest| &interest.selector).collect();
+    shown: Shown<'_>,
+    taken: &mut Taken,
+) -> Result<(), Error> {
+    let selecting = match shown.only {
+        Only::All | Only::These(_) => shown.interests,
+        Only::SelectedBy(some) => some,
+    };
+    let selectors: Vec<&Selector> = selecting.iter().map(|interest| &interest.selector).collect();
     let wanted = session::Entity::find()
         .filter(session::Column::Log.eq(i64::from(key.0)))
         .filter(selected(key, &selectors))
         .order_by(session::Column::LastOffset, Order::Desc)
         .limit(SESSIONS_AT_ONCE as u64);
-    let (mut rows, mut bytes): (Vec<Session>, usize) = (Vec::new(), 0);
+    let mut below = None;
     loop {
-        let below = rows.last().map(|session| signed(session.last_offset));
         let step = below.map_or_else(
             || wanted.clone(),
             |below| wanted.clone().filter(session::Column::LastOffset.lt(below)),
@@ -95,16 +135,50 @@ async fn sessions(
         let last = models.len() < SESSIONS_AT_ONCE;
         for model in models {
             let session = session_row::session(model)?;
-            bytes += session.bytes();
-            if rows.len() >= limits.sessions || (bytes > limits.row_bytes && !rows.is_empty()) {
-                return Ok((rows, true));
+            below = Some(signed(session.last_offset));
+            if shown.detail(&session.routing()).is_some() {
+                taken.take(session);
             }
-            rows.push(session);
+            if taken.truncated {
+                return Ok(());
+            }
         }
         if last {
-            return Ok((rows, false));
+            return Ok(());
         }
     }
+}
+
+/// Takes the rows of these sessions that are wanted, in the order of their names.
+async fn named(
+    connection: &impl ConnectionTrait,
+    key: LogKey,
+    shown: Shown<'_>,
+    ids: &[SessionId],
+    taken: &mut Taken,
+) -> Result<(), Error> {
+    for some in ids.chunks(SESSIONS_AT_ONCE) {
+        let names: Vec<&str> = some.iter().map(SessionId::as_str).collect();
+        let models = session::Entity::find()
+            .filter(session::Column::Log.eq(i64::from(key.0)))
+            .filter(session::Column::Id.is_in(filled(&names)))
+            .all(connection)
+            .await
+            .map_err(error::of)?;
+        let mut found = HashMap::with_capacity(models.len());
+        for model in models {
+            let session = session_row::session(model)?;
+            found.insert(session.id.clone(), session);
+        }
+        let in_order = some.iter().filter_map(|id| found.remove(id));
+        for session in in_order.filter(|session| shown.detail(&session.routing()).is_some()) {
+            taken.take(session);
+            if taken.truncated {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An event that was passed on the way back.

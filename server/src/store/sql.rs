@@ -16,7 +16,7 @@ use bellboard_core::offset::{Epoch, LogKey, Offset, SessionNumber, Time};
 use bellboard_core::resume_token::{KeyId, ResumeKey};
 use bellboard_core::session::{Session, SessionKey};
 use bellboard_core::store::{
-    self, Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store,
+    self, Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Shown, Snapshot, SnapshotLimits, Store,
 };
 use bellboard_core::verify::{Evidence, KeptEvents, KeptSession};
 use sea_orm::sea_query::OnConflict;
@@ -335,9 +335,9 @@ impl Store for Sql {
         sessions::list(&self.readers, log, filter, order, below, limit).await
     }
 
-    async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
+    async fn snapshot(&self, log: LogKey, shown: Shown<'_>, limits: SnapshotLimits) -> Result<Snapshot, Error> {
         let moment = begin_reading(&self.readers).await?;
-        let snapshot = snapshot::take(&moment, &*self.encode, log, interests, limits).await?;
+        let snapshot = snapshot::take(&moment, &*self.encode, log, shown, limits).await?;
         // Nothing was written: the end of the transaction only gives the connection back, and dropping it does the same.
         moment.commit().await.map_err(error::of)?;
         Ok(snapshot)

@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 use bellboard_core::event::Raw;
+use bellboard_core::id::SessionId;
 use bellboard_core::limits;
 use bellboard_core::offset::Offset;
 use bellboard_core::store::Missing;
-use bellboard_core::subscription::frame::{Answer, ClosingReason, Frame, GapReason, ResetReason, SnapshotEntry};
+use bellboard_core::subscription::frame::{
+    Answer, ClosingReason, Frame, GapReason, ResetReason, SnapshotEntry, SnapshotReason, Then,
+};
 use bellboard_core::window::deltas::{Channel, ItemText};
 use bellboard_proto::hub::v1::{self as hub, subscribe_response::Frame as Sent};
 use bellboard_proto::v1::{self, item_text::State};
@@ -52,7 +55,11 @@ impl Stream {
                     limits: Some(self.limits),
                 })
             }
-            Frame::SnapshotBegin { reason, offset } => Sent::SnapshotBegin(snapshot_begin(reason, offset)),
+            Frame::SnapshotBegin {
+                reason,
+                offset,
+                sessions,
+            } => Sent::SnapshotBegin(snapshot_begin(reason, offset, &sessions)),
             Frame::SnapshotPage(page) => Sent::SnapshotPage(page),
             Frame::SnapshotEnd {
                 offset,
@@ -73,6 +80,10 @@ impl Stream {
                 until: until.0,
                 events: batch.events.iter().map(|event| event.bytes.clone()).collect(),
                 raws: raws.into_iter().map(event_raw).collect(),
+            }),
+            Frame::Updated { revision, then } => Sent::SubscriptionUpdated(v1::SubscriptionUpdated {
+                revision,
+                snapshot_follows: then == Then::Snapshot,
             }),
             Frame::Deltas(deltas) => Sent::Deltas(hub::DeltasFrame { deltas }),
             Frame::ItemText(text) => Sent::ItemText(item_text(text)),
@@ -178,16 +189,18 @@ const fn reset(reason: ResetReason) -> v1::ResetReason {
     }
 }
 
-fn snapshot_begin(reset_reason: Option<ResetReason>, offset: Offset) -> v1::SnapshotBegin {
-    let reason = match reset_reason {
-        Some(_) => v1::SnapshotReason::Reset,
-        None => v1::SnapshotReason::Start,
+fn snapshot_begin(reason: SnapshotReason, offset: Offset, sessions: &[SessionId]) -> v1::SnapshotBegin {
+    let (reason, reset_reason) = match reason {
+        SnapshotReason::Start => (v1::SnapshotReason::Start, None),
+        SnapshotReason::Reset(reason) => (v1::SnapshotReason::Reset, Some(reset(reason))),
+        SnapshotReason::Entered => (v1::SnapshotReason::SessionEntered, None),
+        SnapshotReason::Added => (v1::SnapshotReason::InterestAdded, None),
     };
     v1::SnapshotBegin {
         reason: reason.into(),
         offset: offset.0,
-        reset_reason: reset_reason.map_or(v1::ResetReason::Unspecified, reset).into(),
-        session_ids: Vec::new(),
+        reset_reason: reset_reason.unwrap_or_default().into(),
+        session_ids: sessions.iter().map(ToString::to_string).collect(),
     }
 }
 

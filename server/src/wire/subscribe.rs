@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bellboard_core::access::Scope;
 use bellboard_core::hub::Caller;
-use bellboard_core::id::ClientId;
-use bellboard_core::interest::Selector;
+use bellboard_core::id::{ClientId, SessionId};
 use bellboard_core::limits;
 use bellboard_core::log::Log;
 use bellboard_core::offset::Offset;
 use bellboard_core::subscription::control::Control;
 use bellboard_core::subscription::frame::{Frame, Sent};
 use bellboard_core::subscription::start::{OnGap, Start};
+use bellboard_core::subscription::updating::Update;
 use bellboard_core::subscription::{Request as Wanted, Subscription};
 use bellboard_core::window::batch::Made;
 use bellboard_proto::hub::v1::{self as hub, subscribe_service_server::SubscribeService};
@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, async_trait};
 use crate::wire::encode::timestamp;
 use crate::wire::fault::Fault;
 use crate::wire::messages::{self, Nothing};
-use crate::wire::status::{after_closing, subscribed, unbuilt, unheard, unsaid};
+use crate::wire::status::{after_closing, subscribed, unheard, unsaid};
 use crate::wire::{Authorized, State, frame, interest};
 
 /// The service.
@@ -83,8 +83,27 @@ impl SubscribeService for Service {
         &self,
         request: Request<v1::UpdateSubscriptionRequest>,
     ) -> Result<Response<v1::UpdateSubscriptionResponse>, Status> {
-        self.state.authorize(&request, Scope::Read).await?;
-        Err(unbuilt("UpdateSubscription"))
+        let Authorized { credential, log } = self.state.authorize(&request, Scope::Read).await?;
+        let v1::UpdateSubscriptionRequest {
+            subscription_id,
+            revision,
+            interests,
+        } = request.into_inner();
+        if revision == 0 {
+            let problem = "is not set; give 1 to the first change, and more to each that follows";
+            return Err(Fault::new("revision", problem).into());
+        }
+        let interests = interest::parse(&interests)?;
+        let principal = &credential.principal.id;
+        let found = self
+            .state
+            .hub
+            .registry()
+            .find(&log.row().tenant, principal, &subscription_id);
+        let mailbox = found.map_err(|error| unsaid(&error))?;
+        let taken = mailbox.update(Update { revision, interests });
+        let revision = taken.map_err(|error| Fault::new("interests", error.to_string()))?;
+        Ok(Response::new(v1::UpdateSubscriptionResponse { revision }))
     }
 
     async fn refresh_credential(
@@ -170,7 +189,7 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
     let v1::SubscribeRequest {
         start,
         interests,
-        unsynced_session_ids: _,
+        unsynced_session_ids,
         on_gap,
         include_raw,
         stop_when_closed,
@@ -180,8 +199,7 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
         max_frame_bytes,
     } = request;
     let interests = interest::parse(&interests)?;
-    let single = |selector: &Selector| matches!(selector, Selector::Session(_) | Selector::Subtree(_));
-    if stop_when_closed && !interests.iter().all(|interest| single(&interest.selector)) {
+    if stop_when_closed && !interests.select_sessions() {
         return Err(Fault::new(
             "stop_when_closed",
             "needs interests that select sessions; leave it out for all, project and vendor",
@@ -191,6 +209,7 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
     Ok(Wanted {
         start: parse_start(start)?,
         interests,
+        unsynced: unsynced(&unsynced_session_ids)?,
         on_gap: match v1::OnGap::try_from(on_gap) {
             Ok(v1::OnGap::Unspecified | v1::OnGap::Snapshot) => OnGap::Snapshot,
             Ok(v1::OnGap::Continue) => OnGap::Continue,
@@ -217,6 +236,15 @@ fn parse(request: v1::SubscribeRequest, state: &State) -> Result<Wanted, Fault> 
         },
         max_age: state.max_stream_age,
     })
+}
+
+fn unsynced(ids: &[String]) -> Result<Vec<SessionId>, Fault> {
+    const FIELD: &str = "unsynced_session_ids";
+    if ids.len() > limits::INTERESTS_MAX {
+        return Err(Fault::entries(FIELD, ids.len(), 0, limits::INTERESTS_MAX));
+    }
+    let parse = |id: &String| SessionId::parse(id).map_err(|error| Fault::id(FIELD, &error));
+    ids.iter().map(parse).collect()
 }
 
 fn parse_start(start: Option<SentStart>) -> Result<Start, Fault> {

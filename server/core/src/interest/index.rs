@@ -159,6 +159,28 @@ impl InterestIndex {
         let seat = Arc::new(Seat::default());
         seat.due.store(self.tail.0, Ordering::Relaxed);
         self.seats.insert(id, seat.clone());
+        self.list(id, interests);
+        (id, seat)
+    }
+
+    /// Gives a seat to other interests. All that lies before the current tail counts as due once more: with the old ones it was not
+    /// stamped for what the new ones want.
+    pub fn change(&mut self, seat: SeatId, old: &Interests, new: &Interests) {
+        self.unlist(seat, old);
+        if let Some(held) = self.seats.get(&seat) {
+            held.due.store(self.tail.0, Ordering::Relaxed);
+            self.list(seat, new);
+        }
+    }
+
+    /// Gives a seat back.
+    pub fn leave(&mut self, seat: SeatId, interests: &Interests) {
+        self.seats.remove(&seat);
+        self.ahead.retain(|(id, _)| *id != seat);
+        self.unlist(seat, interests);
+    }
+
+    fn list(&mut self, seat: SeatId, interests: &Interests) {
         for interest in interests {
             let deltas = if interest.detail == Detail::Live {
                 interest.families
@@ -166,7 +188,7 @@ impl InterestIndex {
                 Families::NONE
             };
             let entry = Entry {
-                seat: id,
+                seat,
                 events: interest.wanted(),
                 deltas,
             };
@@ -181,13 +203,10 @@ impl InterestIndex {
                 Selector::Subtree(session) => self.subtrees.entry(session.clone()).or_default().push(entry),
             }
         }
-        (id, seat)
     }
 
-    /// Gives a seat back. Lists that become empty go away with it.
-    pub fn leave(&mut self, seat: SeatId, interests: &Interests) {
-        self.seats.remove(&seat);
-        self.ahead.retain(|(id, _)| *id != seat);
+    /// Lists that become empty go away.
+    fn unlist(&mut self, seat: SeatId, interests: &Interests) {
         for interest in interests {
             if let Some(key) = of_tenant(interest) {
                 forget(&mut self.audiences, &key, seat);

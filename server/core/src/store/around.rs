@@ -18,8 +18,8 @@ use crate::offset::{Epoch, LogKey, Offset, SessionNumber};
 use crate::resume_token::{KeyId, ResumeKey};
 use crate::session::{Session, SessionKey};
 use crate::store::{
-    Changes, Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Stored,
-    StoredEvent, Transaction, Trim, WriterRow,
+    Changes, Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Shown, Snapshot, SnapshotLimits, Store,
+    Stored, StoredEvent, Transaction, Trim, WriterRow,
 };
 use crate::verify::{Evidence, KeptEvents, KeptSession};
 
@@ -340,10 +340,10 @@ impl<A: Around> Store for Surrounded<A> {
             .await
     }
 
-    async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
+    async fn snapshot(&self, log: LogKey, shown: Shown<'_>, limits: SnapshotLimits) -> Result<Snapshot, Error> {
         self.around.before(Call::Snapshot).await?;
         self.around
-            .during(Step::Read, self.inner.snapshot(log, interests, limits))
+            .during(Step::Read, self.inner.snapshot(log, shown, limits))
             .await
     }
 

@@ -20,7 +20,8 @@ use self::clients::Clients;
 use self::rows::Log;
 use self::transaction::Open;
 use super::{
-    Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Snapshot, SnapshotLimits, Store, Transaction,
+    Error, LogRow, Missing, Page, Read, SessionFilter, SessionOrder, Shown, Snapshot, SnapshotLimits, Store,
+    Transaction,
 };
 use crate::client::{ClientKey, Incarnation};
 use crate::event::{Encode, Raw, Routing};
@@ -268,9 +269,9 @@ impl Store for Memory {
             .with_log(log, |log| Ok(snapshot::list(log, filter, order, below, limit)))
     }
 
-    async fn snapshot(&self, log: LogKey, interests: &Interests, limits: SnapshotLimits) -> Result<Snapshot, Error> {
+    async fn snapshot(&self, log: LogKey, shown: Shown<'_>, limits: SnapshotLimits) -> Result<Snapshot, Error> {
         self.state
-            .with_log(log, |log| snapshot::take(log, &*self.encode, interests, limits))
+            .with_log(log, |log| snapshot::take(log, &*self.encode, shown, limits))
     }
 
     async fn holders(&self, log: LogKey) -> Result<Vec<Sign>, Error> {

@@ -143,6 +143,8 @@ macro_rules! store_suite {
             moves::history_is_what_the_window_was,
             moves::who_moved_at_an_event_is_known,
             moves::a_snapshot_holds_what_stands_in_it_now,
+            moves::a_snapshot_is_of_what_others_select_too,
+            moves::a_snapshot_of_named_sessions_is_in_the_order_of_their_names,
             tenant::an_event_without_a_session_is_for_what_its_writer_held_then,
             tenant::what_is_told_of_ten_thousand_sessions_is_for_each_of_them,
             tenant::what_was_told_is_found_again_by_its_key_and_its_seq,

@@ -13,6 +13,7 @@ use crate::resume_token::Kind;
 use crate::session::{Lifecycle, Session};
 use crate::store::SnapshotLimits;
 use crate::subscription::closings::Closings;
+use crate::subscription::control::Selectors;
 use crate::subscription::frame::{ClosingReason, Frame};
 use crate::subscription::jittered_down;
 use crate::subscription::standing::Standing;
@@ -56,11 +57,8 @@ impl Subscription {
 
     /// What the resume token of a frame is good for that comes between others: a snapshot that is cut short was not given, however its
     /// place reads.
-    fn kind(&self) -> Kind {
-        match self.giving {
-            None => Kind::Complete,
-            Some(_) => Kind::SnapshotPending,
-        }
+    pub(super) fn kind(&self) -> Kind {
+        self.giving.as_ref().map_or(Kind::Complete, |giving| giving.of.kind())
     }
 
     /// Begins to watch for what ends the stream by itself.
@@ -73,6 +71,7 @@ impl Subscription {
         } = &self.request;
         if *stop_when_closed {
             self.closings = Closings::watch(&self.around.log, interests).map(Box::new);
+            self.around.registered.mailbox().allow(Selectors::Sessions);
         }
         self.ends_at = max_age.map(|age| self.around.clock.elapsed().saturating_add(jittered_down(age)));
     }
@@ -90,7 +89,7 @@ impl Subscription {
         };
         let now = log
             .store()
-            .snapshot(log.row().key, &self.request.interests, limits)
+            .snapshot(log.row().key, (&self.request.interests).into(), limits)
             .await?;
         let (next, _) = self.handoff.place();
         let ended = |session: &Session| session.lifecycle == Lifecycle::Closed && session.last_offset < next;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::event::Raw;
+use crate::id::SessionId;
 use crate::offset::{Epoch, Offset, Time};
 use crate::resume_token;
 use crate::store::{Missing, SessionSnapshot};
@@ -40,6 +41,28 @@ pub enum ResetReason {
     InterestsChanged,
     /// It was given in the middle of a snapshot.
     SnapshotIncomplete,
+}
+
+/// Why a snapshot comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotReason {
+    /// It was asked for. The stream goes on from it.
+    Start,
+    /// The place was reset. The stream goes on from it.
+    Reset(ResetReason),
+    /// Sessions entered the interests at the event before it. The stream's place stays.
+    Entered,
+    /// More is wanted of sessions than before. The stream's place stays.
+    Added,
+}
+
+/// What follows a change of interests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: no events are wanted that were not wanted before.
+    Nothing,
+    /// A snapshot of what was added.
+    Snapshot,
 }
 
 /// Why a stream ends politely.
@@ -91,12 +114,14 @@ pub enum Frame {
         /// First unwritten offset.
         tail: Offset,
     },
-    /// A snapshot begins; it holds everything before this offset.
+    /// A snapshot begins; it holds everything before this offset. One that begins before the one before it ended replaces it.
     SnapshotBegin {
-        /// Why, when it was not asked for. A snapshot that begins before the one before it ended replaces it.
-        reason: Option<ResetReason>,
-        /// Where the stream goes on after it.
+        /// Why.
+        reason: SnapshotReason,
+        /// The offset that it is as of.
         offset: Offset,
+        /// The sessions that entered, as many as are named.
+        sessions: Box<[SessionId]>,
     },
     /// Some of its sessions: a whole message, shared by all who are given the same snapshot.
     SnapshotPage(Bytes),
@@ -119,6 +144,13 @@ pub enum Frame {
         batch: Arc<Batch>,
         /// The raw records beside them, where asked for.
         raws: Vec<(Offset, Raw)>,
+    },
+    /// The interests are others from here on.
+    Updated {
+        /// The client's number of the change.
+        revision: u64,
+        /// What follows.
+        then: Then,
     },
     /// Fragments, each a whole message.
     Deltas(Vec<Bytes>),

@@ -9,7 +9,7 @@ use crate::offset::Offset;
 use crate::resume_token::Kind;
 use crate::store;
 use crate::subscription::frame::{Frame, GapReason, ResetReason};
-use crate::subscription::giving::Giving;
+use crate::subscription::giving::Of;
 use crate::subscription::start::{OnGap, Start};
 
 impl Subscription {
@@ -55,9 +55,8 @@ impl Subscription {
         match self.request.on_gap {
             OnGap::Fail if self.was_given_something() => Err(Error::HistoryGone { from, oldest: until }),
             OnGap::Snapshot if self.was_given_something() => {
-                let snapshot = self.shared_snapshot().await?;
-                self.place(snapshot.offset, snapshot.link, self.request.live());
-                self.give(Giving::new(snapshot), Some(ResetReason::ResumeTokenTooOld));
+                let snapshot = self.everything().await?;
+                self.give(snapshot, Of::Everything(Some(ResetReason::ResumeTokenTooOld)));
                 Ok(None)
             }
             OnGap::Continue | OnGap::Snapshot | OnGap::Fail => {

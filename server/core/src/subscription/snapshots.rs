@@ -14,15 +14,28 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::clock::Clock;
 use crate::event::{Encode, Event, ItemStep};
+use crate::id::SessionId;
 use crate::interest::{Detail, Interests};
 use crate::limits;
 use crate::link::Link;
 use crate::log::Log;
 use crate::offset::{LogKey, Offset};
-use crate::store::{self, SessionSnapshot, SnapshotLimits};
+use crate::store::{self, Only, SessionSnapshot, Shown, SnapshotLimits};
+use crate::subscription::entering::Entry;
 use crate::subscription::frame::SnapshotEntry;
 use crate::subscription::pages::{fit, fitting, pages};
 use crate::window::deltas::Opened;
+
+/// Which sessions a snapshot is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// All that the interests see.
+    All,
+    /// Those that entered the interests there.
+    Entered(Entry),
+    /// Those that the interests select which are beyond these.
+    Beyond(Interests),
+}
 
 /// What two who share a snapshot have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +43,17 @@ struct Wish {
     log: LogKey,
     interests: Interests,
     frame_bytes: usize,
+    scope: Scope,
+}
+
+impl Wish {
+    /// The interests that were added, where it is of those.
+    fn added(&self) -> Option<Interests> {
+        match &self.scope {
+            Scope::All | Scope::Entered(_) => None,
+            Scope::Beyond(others) => self.interests.beyond(others),
+        }
+    }
 }
 
 /// A snapshot that is being taken, or was taken.
@@ -48,11 +72,13 @@ impl Slot {
         self.read.get().is_none_or(|(taken, _)| young(taken))
     }
 
-    /// Whether what was read is for somebody who saw the log reach `tail`: it holds all of it, or was read so often that it must do.
-    fn serves(&self, shared: &Result<Arc<Shared>, store::Error>, tail: Offset) -> bool {
-        shared.as_ref().is_ok_and(|shared| {
-            shared.is_whole() && (shared.offset >= tail || self.reads >= limits::SNAPSHOT_READS_MAX)
-        })
+    /// Whether what was read is for somebody who needs all before `least`: it holds all of it, or was read so often that it must do.
+    fn serves(&self, shared: &Result<Arc<Shared>, store::Error>, scope: &Scope, least: Offset) -> bool {
+        // A stream goes on from where a snapshot of everything was read. One of some sessions leaves its place, and must not be older.
+        let must_do = *scope == Scope::All && self.reads >= limits::SNAPSHOT_READS_MAX;
+        shared
+            .as_ref()
+            .is_ok_and(|shared| shared.is_whole() && (shared.offset >= least || must_do))
     }
 }
 
@@ -67,6 +93,10 @@ pub struct Shared {
     pub sessions: u64,
     /// Whether there were more.
     pub truncated: bool,
+    /// The sessions that entered, as many as are named.
+    pub entered: Box<[SessionId]>,
+    /// The sessions that it is of, sorted, where it is not of all: of their events before its offset none is sent.
+    of: Box<[SessionId]>,
     bytes: usize,
     /// None once it was taken back. Held for one look.
     pages: Mutex<Option<Box<[Bytes]>>>,
@@ -91,6 +121,29 @@ impl Shared {
             None => Turn::Revoked,
             Some(pages) => pages.get(number).cloned().map_or(Turn::End, Turn::Page),
         }
+    }
+
+    /// One that holds these sessions, for tests that look at nothing else of it.
+    #[cfg(test)]
+    pub(crate) fn of_sessions(offset: Offset, sessions: &[SessionId]) -> Arc<Shared> {
+        let mut of = sessions.to_vec();
+        of.sort_unstable();
+        Arc::new(Shared {
+            offset,
+            link: Link(0),
+            sessions: of.len() as u64,
+            truncated: false,
+            entered: Box::default(),
+            of: of.into(),
+            bytes: 0,
+            pages: Mutex::default(),
+        })
+    }
+
+    /// The sessions of whose events none before its offset is sent, sorted; none where it is of all that the interests see.
+    #[must_use]
+    pub fn of(&self) -> &[SessionId] {
+        &self.of
     }
 
     fn revoke(&self) {
@@ -162,21 +215,28 @@ impl Snapshots {
         held.filter(|shared| shared.is_whole()).map(|shared| shared.bytes).sum()
     }
 
-    /// What these interests see: everything that was announced when this was asked, but where many ask for the same while the log grows.
-    /// Then it is what was read up to [`limits::SNAPSHOT_SHARED_FOR`] ago.
+    /// What these interests see: everything before `least`, but where many ask for all of it while the log grows. Then it is what was
+    /// read up to [`limits::SNAPSHOT_SHARED_FOR`] ago.
     ///
     /// # Errors
     /// When the store cannot be read. All who waited for this read are told; who asks then tries again.
-    pub async fn get(&self, log: &Log, interests: &Interests, frame_bytes: usize) -> Result<Arc<Shared>, store::Error> {
+    pub async fn get(
+        &self,
+        log: &Log,
+        interests: &Interests,
+        frame_bytes: usize,
+        scope: Scope,
+        least: Offset,
+    ) -> Result<Arc<Shared>, store::Error> {
         let wish = Wish {
             log: log.row().key,
             interests: interests.clone(),
             frame_bytes,
+            scope,
         };
         self.counters.asked.fetch_add(1, Ordering::Relaxed);
-        let (tail, _) = log.tail();
         loop {
-            let slot = self.slot(&wish, tail);
+            let slot = self.slot(&wish, least);
             let take = || async {
                 let taken = self.take(log, &wish).await;
                 (self.clock.elapsed(), taken)
@@ -184,18 +244,22 @@ impl Snapshots {
             // Whoever comes first reads, the others wait; if the first one goes away meanwhile, the next one reads.
             let (_, shared) = slot.read.get_or_init(take).await;
             // One that was begun before this was asked may lack what was announced since.
-            if shared.as_ref().is_err() || slot.serves(shared, tail) {
+            if shared.as_ref().is_err() || slot.serves(shared, &wish.scope, least) {
                 return shared.clone();
             }
         }
     }
 
-    /// The slot to wait at: one that may be shared by who saw the log reach `tail`, or a new one.
-    fn slot(&self, wish: &Wish, tail: Offset) -> Arc<Slot> {
+    /// The slot to wait at: one that may be shared by who needs all before `least`, or a new one.
+    fn slot(&self, wish: &Wish, least: Offset) -> Arc<Slot> {
         let now = self.clock.elapsed();
         let mut state = lock(&self.state);
+        let serves = |slot: &Slot| {
+            let read = slot.read.get();
+            read.is_none_or(|(_, shared)| slot.serves(shared, &wish.scope, least))
+        };
         let reads = match state.slots.get(wish).filter(|slot| slot.is_young(now)) {
-            Some(slot) if slot.read.get().is_none_or(|(_, shared)| slot.serves(shared, tail)) => return slot.clone(),
+            Some(slot) if serves(slot) => return slot.clone(),
             Some(slot) => slot.reads + 1,
             None => 1,
         };
@@ -228,14 +292,28 @@ impl Snapshots {
             row_bytes: limits::SNAPSHOT_ROW_BYTES_MAX,
             oldest: log.look_at_age(self.clock.now()).await?,
         };
-        let snapshot = log.store().snapshot(wish.log, &wish.interests, limits).await?;
+        let (mut entered, added) = (Vec::new(), wish.added());
+        let only = match &wish.scope {
+            Scope::All => Only::All,
+            Scope::Beyond(_) => added.as_ref().map_or(Only::These(&[]), Only::SelectedBy),
+            Scope::Entered(entry) => {
+                let moved = log.store().moved_at(wish.log, entry.at).await?;
+                entered = entry.entering(&moved, &wish.interests);
+                Only::These(&entered)
+            }
+        };
+        let shown = Shown {
+            interests: &wish.interests,
+            only,
+        };
+        let snapshot = log.store().snapshot(wish.log, shown, limits).await?;
         self.counters.taken.fetch_add(1, Ordering::Relaxed);
         let (offset, link) = (snapshot.log.tail, snapshot.log.link);
         let entries = snapshot
             .sessions
             .into_iter()
             .map(|session| entry(log, &wish.interests, session));
-        let (mut encoded, mut bytes, mut sessions) = (Vec::new(), 0, 0);
+        let (mut encoded, mut bytes, mut sessions, mut of): (_, _, _, Vec<SessionId>) = (Vec::new(), 0, 0, Vec::new());
         let mut truncated = snapshot.truncated;
         for page in pages(entries, wish.frame_bytes) {
             if bytes > limits::SNAPSHOT_ENCODED_BYTES_MAX {
@@ -243,17 +321,33 @@ impl Snapshots {
                 break;
             }
             sessions += page.len() as u64;
+            if wish.scope != Scope::All {
+                of.extend(page.iter().map(|entry| entry.snapshot.session.id.clone()));
+            }
             let page = self.encode.snapshot_page(page, offset);
             bytes += page.len();
             encoded.push(page);
             // Encoding is all work: between two pages others have their turn.
             tokio::task::yield_now().await;
         }
+        if !truncated {
+            // Who left again and came with another is not told of at all. The event's own session was, and is until it is told to leave.
+            let own = match &wish.scope {
+                Scope::Entered(entry) => Some(&entry.routing.session),
+                Scope::All | Scope::Beyond(_) => None,
+            };
+            of.extend(entered.iter().filter(|id| Some(*id) != own).cloned());
+        }
+        of.sort_unstable();
+        of.dedup();
+        entered.truncate(limits::SNAPSHOT_NAMES_MAX);
         let shared = Arc::new(Shared {
             offset,
             link,
             sessions,
             truncated,
+            entered: entered.into(),
+            of: of.into(),
             bytes,
             pages: Mutex::new(Some(encoded.into())),
         });

@@ -45,6 +45,8 @@ pub struct Present {
     pub tail: Offset,
     /// The hash of the interests that are asked for now.
     pub interests: u64,
+    /// The hash of them without what was added and not given yet; none where nothing is named as such.
+    pub before: Option<u64>,
 }
 
 /// What the numbers alone say about a place.
@@ -54,6 +56,8 @@ pub enum Weighed {
     Reset(ResetReason),
     /// It can, if the link before it is this one.
     IfLinked(Link),
+    /// It can, if the link before it is this one; and what was added since is to be given.
+    AddedIfLinked(Link),
 }
 
 /// Weighs a place against the log.
@@ -63,12 +67,14 @@ pub fn weigh(place: &Place, present: &Present) -> Weighed {
         ResetReason::EpochChanged
     } else if place.kind == Kind::SnapshotPending {
         ResetReason::SnapshotIncomplete
-    } else if place.interests != present.interests {
+    } else if place.interests != present.interests && present.before != Some(place.interests) {
         ResetReason::InterestsChanged
     } else if place.next > present.tail {
         ResetReason::ResumeTokenAhead
-    } else {
+    } else if place.interests == present.interests {
         return Weighed::IfLinked(place.link);
+    } else {
+        return Weighed::AddedIfLinked(place.link);
     };
     Weighed::Reset(reset)
 }
@@ -83,6 +89,7 @@ mod tests {
             epoch: Epoch(1),
             tail: Offset(10),
             interests: 3,
+            before: None,
         };
         let good = Place {
             epoch: Epoch(1),
@@ -135,6 +142,32 @@ mod tests {
         for (place, reset) in cases {
             let expected = reset.map_or(Weighed::IfLinked(place.link), Weighed::Reset);
             assert_eq!(weigh(&place, &present), expected, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_the_interests_before_an_addition_goes_on_where_the_addition_is_named() {
+        let present = Present {
+            epoch: Epoch(1),
+            tail: Offset(10),
+            interests: 3,
+            before: Some(2),
+        };
+        let of = |interests, next| Place {
+            epoch: Epoch(1),
+            next: Offset(next),
+            link: Link(9),
+            interests,
+            kind: Kind::Complete,
+        };
+        let cases = [
+            (of(2, 7), Weighed::AddedIfLinked(Link(9))),
+            (of(3, 7), Weighed::IfLinked(Link(9))),
+            (of(1, 7), Weighed::Reset(ResetReason::InterestsChanged)),
+            (of(2, 11), Weighed::Reset(ResetReason::ResumeTokenAhead)),
+        ];
+        for (place, weighed) in cases {
+            assert_eq!(weigh(&place, &present), weighed, "{place:?}");
         }
     }
 }

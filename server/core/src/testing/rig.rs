@@ -287,6 +287,7 @@ pub(crate) fn request(start: Start, interests: &Interests) -> Request {
     Request {
         start,
         interests: interests.clone(),
+        unsynced: Vec::new(),
         on_gap: OnGap::default(),
         include_raw: false,
         stop_when_closed: false,

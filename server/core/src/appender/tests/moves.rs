@@ -6,20 +6,7 @@ use crate::offset::Offset;
 use crate::session::SessionFacts;
 use crate::store::{Read, Store as _};
 use crate::testing::rig::{Rig, append};
-use crate::testing::{OPENED, draft, draft_of, only, session};
-
-/// An event that moves a session to this project, or below this parent.
-pub(crate) fn moves(id: &str, project: Option<&str>, parent: Option<&str>) -> Draft {
-    let facts = SessionFacts {
-        project: project.map(Into::into),
-        parent: parent.map(|parent| SessionRef::Id(session(parent))),
-        ..SessionFacts::default()
-    };
-    Draft {
-        session_step: SessionStep::Changed(Box::new(facts)),
-        ..draft_of(SessionRef::Id(session(id)), OPENED)
-    }
-}
+use crate::testing::{OPENED, draft, draft_of, moves, only, session};
 
 fn interests() -> Vec<Interests> {
     let selectors = [

@@ -2,8 +2,11 @@
 //!
 //! Believe this: it knows the whole truth, so it notices at once what a real client would notice late or never.
 
+use std::collections::BTreeMap;
+
 use crate::event::Event;
 use crate::handoff::tests::world::{Truth, parse};
+use crate::id::SessionId;
 use crate::offset::Offset;
 use crate::testing::link_before;
 use crate::window::deltas::ItemText;
@@ -14,6 +17,10 @@ pub(super) enum Told<'a> {
     /// The stream begins here; everything before is in a snapshot, or not asked for.
     Begins(Offset),
     Events(Offset, Offset, &'a [Event]),
+    /// The same, and the last event brings its session in: a snapshot of it is to follow.
+    Entering(Offset, Offset, &'a [Event]),
+    /// A snapshot of these sessions, as of this offset. The place stays.
+    Snapshot(Offset, &'a [SessionId]),
     Heartbeat(Offset, Offset),
     CaughtUp(Offset),
     FellBehind(u64),
@@ -32,6 +39,12 @@ pub(super) struct Client {
     pub(super) sent: Vec<u64>,
     /// Whether it was told that it has caught up, and not since that it fell behind.
     pub(super) caught_up: bool,
+    /// Where its first stream began, or the last one that began anew.
+    pub(super) begun: Option<Offset>,
+    /// Whether a snapshot is to come, without which its resume token is good for nothing.
+    pub(super) pending: bool,
+    /// Per session that came in a snapshot: what that is as of.
+    pub(super) floors: BTreeMap<SessionId, Offset>,
 }
 
 impl Client {
@@ -41,7 +54,37 @@ impl Client {
             have: vec![0; truth.items.len()],
             sent: vec![0; truth.items.len()],
             caught_up: false,
+            begun: None,
+            pending: false,
+            floors: BTreeMap::new(),
         }
+    }
+
+    /// What it lacks of `[from, until)`: what is wanted and in no snapshot that it has.
+    pub(super) fn lacks(&self, truth: &Truth, from: Offset, until: Offset) -> Vec<Offset> {
+        let lacking = |offset: &Offset| !self.has(&truth.events[offset.0 as usize]);
+        truth.wanted(from, until).filter(lacking).collect()
+    }
+
+    fn has(&self, event: &Event) -> bool {
+        let floor = self.floors.get(&event.routing.session);
+        floor.is_some_and(|floor| event.offset < *floor)
+    }
+
+    /// The events of a frame: nothing is missing, nothing was told before, and none but the last brings a session in.
+    fn events(&mut self, truth: &Truth, (from, until): (Offset, Offset), events: &[Event]) {
+        assert!(!self.pending, "the snapshot comes right behind the event");
+        let lacking = self.lacks(truth, from, until);
+        self.account(from, until);
+        // What a snapshot has the client leaves out, whether the hub remembers that or not.
+        let new: Vec<_> = events.iter().filter(|event| !self.has(event)).collect();
+        let got: Vec<_> = new.iter().map(|event| event.offset).collect();
+        assert_eq!(got, lacking, "ordered, unique, announced: events of [{from}, {until})");
+        let links = |event: &Event| event.link == link_before(event.offset.next());
+        assert!(events.iter().all(links));
+        let entering = new.iter().filter(|event| truth.enters(event)).count();
+        let last = new.last().is_some_and(|event| truth.enters(event));
+        assert_eq!(entering, usize::from(last), "a frame ends where a session enters");
     }
 
     /// Takes one frame, whose resume token names `place`.
@@ -50,21 +93,34 @@ impl Client {
             Told::Begins(from) => {
                 self.until = Some(*from);
                 self.caught_up = false;
+                if self.begun.is_none() || self.pending {
+                    self.begun = Some(*from);
+                    self.floors.clear();
+                    self.pending = false;
+                }
             }
             Told::Events(from, until, events) => {
-                self.account(*from, *until);
-                let got: Vec<_> = events.iter().map(|event| event.offset).collect();
-                let wanted: Vec<_> = truth.wanted(*from, *until).collect();
-                assert_eq!(got, wanted, "ordered, unique, announced: events of [{from}, {until})");
-                let links = |event: &Event| event.link == link_before(event.offset.next());
-                assert!(events.iter().all(links));
+                self.events(truth, (*from, *until), events);
+                let enters = |event: &Event| truth.enters(event) && !self.has(event);
+                assert!(!events.iter().any(enters), "who enters is announced");
+            }
+            Told::Entering(from, until, events) => {
+                self.events(truth, (*from, *until), events);
+                self.pending = true;
+            }
+            Told::Snapshot(offset, sessions) => {
+                assert!(Some(*offset) >= self.until, "it has all that was told");
+                let floors = sessions.iter().map(|session| (session.clone(), *offset));
+                self.floors.extend(floors);
+                self.pending = false;
+                self.caught_up = false;
             }
             Told::Heartbeat(from, until) => {
                 self.account(*from, *until);
-                assert_eq!(
-                    truth.wanted(*from, *until).count(),
-                    0,
-                    "a heartbeat covers nothing that is wanted"
+                let lacking = self.lacks(truth, *from, *until);
+                assert!(
+                    lacking.is_empty(),
+                    "a heartbeat covers nothing that is wanted: {lacking:?}"
                 );
             }
             Told::CaughtUp(tail) => {
@@ -81,11 +137,8 @@ impl Client {
         let (next, link) = place;
         let until = self.until.expect("a stream begins with its beginning");
         assert!(next >= until, "the resume token covers this frame and all before it");
-        assert_eq!(
-            truth.wanted(until, next).count(),
-            0,
-            "the resume token covers nothing after"
-        );
+        let lacking = self.lacks(truth, until, next);
+        assert!(lacking.is_empty(), "the resume token covers nothing after: {lacking:?}");
         assert_eq!(link, link_before(next), "resumable: the link before {next}");
     }
 

@@ -147,9 +147,10 @@ impl World {
                 doing,
                 texts_due,
                 entered,
+                entering,
                 ..
             } = stream;
-            (handoff, doing, texts_due, entered, stream.is_woken(), reach)
+            (handoff, doing, texts_due, entered, entering, stream.is_woken(), reach)
         });
         let (position, window) = (self.position.get(), self.log.window().start());
         let mine = (client, stream, resume, saved);
@@ -188,11 +189,19 @@ impl World {
         assert_eq!(self.log.tail(), (tail, link_before(tail)));
         let (next, _) = stream.handoff.as_ref().unwrap().place();
         let until = state.client.until.unwrap();
-        assert_eq!(
-            self.truth.wanted(until, tail).count(),
-            0,
-            "reliable: nothing is missing behind {until}"
-        );
+        let lacking = state.client.lacks(&self.truth, until, tail);
+        assert!(lacking.is_empty(), "reliable: {lacking:?} are missing behind {until}");
+        for event in self.truth.events.iter().filter(|event| self.truth.enters(event)) {
+            let session = &event.routing.session;
+            let floor = state.client.floors.get(session);
+            let is_whole = state.client.begun > Some(event.offset) || floor.is_some_and(|floor| *floor > event.offset);
+            let stays = self.truth.stands_inside(session, tail);
+            assert!(
+                is_whole || !stays,
+                "{session} entered at {} and came without its past",
+                event.offset
+            );
+        }
         assert!(until <= next && state.client.caught_up, "caught up, and told so");
         for (number, item) in self.truth.items.iter().enumerate() {
             if let (true, true, Some(whole)) = (item.wanted, self.truth.interests.live(), self.text_length(number)) {

@@ -12,8 +12,12 @@ use crate::interest::index::{Reach, Seat, SeatId};
 use crate::link::Link;
 use crate::offset::{Epoch, Offset};
 use crate::resume_token::{Kind, Place};
+use crate::store::Page;
+use crate::subscription::entering::{Entry, Held, Read as Sifted, sift};
+use crate::subscription::snapshots::Shared;
 use crate::subscription::start::{Present, Weighed, weigh};
 use crate::testing::link_before;
+use crate::window::batch::Batch;
 use crate::window::deltas::Opened;
 
 const EPOCH: Epoch = Epoch(5);
@@ -32,6 +36,16 @@ pub(super) struct Stream {
     pub(super) answered: u64,
     /// Where it was when it entered: what lies behind it is due for sure.
     pub(super) entered: Offset,
+    /// What becomes of sessions that enter its interests.
+    pub(super) entering: Entering,
+}
+
+/// Sessions that enter.
+#[derive(Debug, Default)]
+pub(super) struct Entering {
+    held: Held,
+    /// A snapshot of these comes next.
+    due: Option<Entry>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +77,7 @@ impl World {
             texts_due: VecDeque::new(),
             answered: 0,
             entered,
+            entering: Entering::default(),
         });
     }
 
@@ -71,6 +86,10 @@ impl World {
         let mut stream = state.stream.take().unwrap();
         match (stream.handoff.take(), stream.doing) {
             (None, _) => stream.handoff = Some(self.begin(&mut state, stream.seat_id)),
+            (Some(mut handoff), Doing::Look) if stream.entering.due.is_some() => {
+                self.give_snapshot(&mut state, &mut handoff, &mut stream.entering);
+                stream.handoff = Some(handoff);
+            }
             (Some(mut handoff), Doing::Look) if !stream.texts_due.is_empty() => {
                 self.copy_next_texts(&mut state, &mut handoff, &mut stream.texts_due);
                 stream.handoff = Some(handoff);
@@ -92,7 +111,10 @@ impl World {
             }
             (Some(mut handoff), Doing::Obey(step)) => {
                 stream.doing = if step == Step::Wait { Doing::Park } else { Doing::Look };
-                self.obey(&mut state, &mut handoff, &mut stream.texts_due, step);
+                let Stream {
+                    texts_due, entering, ..
+                } = &mut stream;
+                self.obey(&mut state, &mut handoff, texts_due, entering, step);
                 stream.handoff = Some(handoff);
             }
             (Some(handoff), Doing::Park) => {
@@ -107,12 +129,16 @@ impl World {
     /// Decides where the stream begins, as `subscription::open` does.
     fn begin(&self, state: &mut Viewer, seat_id: SeatId) -> Handoff {
         let (tail, link) = self.log.tail();
+        let anew = (self.committed.get(), link_before(self.committed.get()));
         let (from, link) = match (state.resume, self.begin) {
+            // Such a resume token is answered with a snapshot of everything: see `start::weigh`.
+            (Some(_), _) if state.client.pending => anew,
             (Some((next, link)), _) => {
                 let present = Present {
                     epoch: EPOCH,
                     tail: if next > tail { self.committed.get() } else { tail },
                     interests: HASH,
+                    before: None,
                 };
                 let place = Place {
                     epoch: EPOCH,
@@ -131,7 +157,7 @@ impl World {
             }
             (None, Begin::Oldest) => (Offset::ZERO, link_before(Offset::ZERO)),
             (None, Begin::Now) => (tail, link),
-            (None, Begin::Snapshot) => (self.committed.get(), link_before(self.committed.get())),
+            (None, Begin::Snapshot) => anew,
         };
         let live = match self.truth.interests.live() {
             true => Live::Wanted,
@@ -146,7 +172,44 @@ impl World {
         handoff
     }
 
-    fn obey(&self, state: &mut Viewer, handoff: &mut Handoff, texts_due: &mut VecDeque<Opened>, step: Step) {
+    /// Gives the snapshot that is due, as of what is stored.
+    fn give_snapshot(&self, state: &mut Viewer, handoff: &mut Handoff, entering: &mut Entering) {
+        let Some(entry) = entering.due.take() else { return };
+        let offset = self.committed.get();
+        let mut sessions = vec![entry.routing.session.clone()];
+        sessions.retain(|session| self.truth.stands_inside(session, offset));
+        handoff.has_snapshot(offset);
+        entering.held.hold(Shared::of_sessions(offset, &sessions));
+        self.tell_client(state, handoff, |_| Told::Snapshot(offset, &sessions));
+    }
+
+    /// Gives what was read, as `Subscription::deliver` does.
+    fn deliver(&self, state: &mut Viewer, handoff: &mut Handoff, entering: &mut Entering, read: Page) {
+        let Page { events, until, link } = read;
+        let batch = Arc::new(Batch::new(events, until, link));
+        let (batch, sifted) = sift(batch, &self.truth.interests, &entering.held);
+        handoff.has_read(batch.until, batch.link);
+        if let Sifted::Entered(entry) = sifted {
+            entering.due = Some(entry);
+        }
+        let events = &batch.events;
+        let (next, _) = handoff.place();
+        entering.held.pass(next);
+        if entering.due.is_some() {
+            self.tell_client(state, handoff, |(from, until)| Told::Entering(from, until, events));
+        } else if !events.is_empty() {
+            self.tell_client(state, handoff, |(from, until)| Told::Events(from, until, events));
+        }
+    }
+
+    fn obey(
+        &self,
+        state: &mut Viewer,
+        handoff: &mut Handoff,
+        texts_due: &mut VecDeque<Opened>,
+        entering: &mut Entering,
+        step: Step,
+    ) {
         let interests = &self.truth.interests;
         let (next, _) = handoff.place();
         match step {
@@ -166,10 +229,8 @@ impl World {
                     let wanted = self.truth.wanted(from, until).count();
                     assert!(found.visited <= wanted, "cost: slots of other sessions are not visited");
                 }
-                handoff.has_read(found.until, found.link);
-                if !found.events.is_empty() {
-                    self.tell_client(state, handoff, |(from, until)| Told::Events(from, until, &found.events));
-                }
+                let (events, until, link) = (found.events, found.until, found.link);
+                self.deliver(state, handoff, entering, Page { events, until, link });
             }
             Step::Read {
                 source: Source::Store,
@@ -182,13 +243,13 @@ impl World {
                     until <= self.committed.get(),
                     "reliable: nothing is read before it is durable"
                 );
-                let found: Vec<_> = self.truth.events[from.0 as usize..until.0 as usize]
+                let events: Vec<_> = self.truth.events[from.0 as usize..until.0 as usize]
                     .iter()
                     .filter(|event| self.truth.wants(event))
                     .cloned()
                     .collect();
-                handoff.has_read(until, link_before(until));
-                self.tell_client(state, handoff, |(from, until)| Told::Events(from, until, &found));
+                let link = link_before(until);
+                self.deliver(state, handoff, entering, Page { events, until, link });
             }
             Step::CaughtUp(tail) => {
                 if handoff.untold() {
@@ -248,7 +309,7 @@ impl World {
     ) {
         let mut tried = handoff.clone();
         let told = frame(tried.tell());
-        if matches!(told, Told::Events(..) | Told::Heartbeat(..)) {
+        if matches!(told, Told::Events(..) | Told::Entering(..) | Told::Heartbeat(..)) {
             *handoff = tried;
         }
         let (next, link) = handoff.told();

@@ -1,12 +1,15 @@
 //! A small world: what happens in it, and what is true of it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::event::{Event, ItemKey, ItemStep, Routing};
+use crate::id::SessionId;
 use crate::interest::Interests;
+use crate::interest::gain::{self, Gain};
 use crate::limits;
 use crate::offset::Offset;
 use crate::testing::{MESSAGE, OPENED, event, item_event, routing, session};
@@ -40,6 +43,8 @@ pub(super) struct Truth {
     pub(super) items: Vec<Item>,
     pub(super) acts: Vec<Act>,
     pub(super) interests: Interests,
+    /// Where sessions stand that moved.
+    stand: HashMap<String, Arc<Routing>>,
 }
 
 impl Truth {
@@ -50,7 +55,22 @@ impl Truth {
             items: Vec::new(),
             acts: Vec::new(),
             interests,
+            stand: HashMap::new(),
         }
+    }
+
+    /// Whether the event brings its session into the interests.
+    pub(super) fn enters(&self, event: &Event) -> bool {
+        let before = event.moved_from.as_ref();
+        before.is_some_and(|before| gain::by_move(&[&self.interests], before, &event.routing) == Gain::Events)
+    }
+
+    /// Whether the session is wanted where it stands at this offset.
+    pub(super) fn stands_inside(&self, session: &SessionId, offset: Offset) -> bool {
+        let newest = self.events[..offset.0 as usize]
+            .iter()
+            .rfind(|event| event.routing.session == *session);
+        newest.is_some_and(|event| self.interests.detail(&event.routing).is_some())
     }
 
     /// The offsets of `[from, until)` that the subscriber wants.
@@ -66,7 +86,8 @@ impl Truth {
         self.interests.want_event(event)
     }
 
-    /// One commit. Each event is a session and, where it does something to an item, `+` or `-` and the item's number.
+    /// One commit. Each event is a session and, where it does something to an item, `+` or `-` and the item's number; or `>` where it moves
+    /// its session to where `a` is, and `<` where it moves it away.
     pub(super) fn batch<const N: usize>(mut self, events: [&str; N]) -> Truth {
         let range = self.write(events);
         self.acts.push(Act::Batch(range));
@@ -113,16 +134,23 @@ impl Truth {
         for text in events {
             let offset = self.events.len() as u64;
             let id = &text[..1];
-            // Session `b` lies elsewhere in every respect, so that no selector of `a`'s finds it.
-            let routing = match id {
-                "a" => routing("a"),
-                _ => Arc::new(Routing {
+            // Other sessions lie elsewhere in every respect, so that no selector of `a`'s finds them.
+            let elsewhere = || {
+                Arc::new(Routing {
                     session: session(id),
                     project: "/elsewhere".into(),
                     vendor: "other".into(),
                     ancestors: Box::default(),
-                }),
+                })
             };
+            let begun = || if id == "a" { routing("a") } else { elsewhere() };
+            let stands = self.stand.entry(id.to_owned()).or_insert_with(begun);
+            let moved_from = match text.get(1..2) {
+                Some(">") => Some(std::mem::replace(stands, routing(id))),
+                Some("<") => Some(std::mem::replace(stands, elsewhere())),
+                _ => None,
+            };
+            let routing = stands.clone();
             let written = match (text.get(1..2), text.get(2..)) {
                 (Some("+"), Some(number)) => {
                     assert_eq!(number.parse(), Ok(self.items.len()), "items start in order");
@@ -140,7 +168,10 @@ impl Truth {
                     self.items[number.parse::<usize>().unwrap()].completed = Some(Offset(offset));
                     item_event(offset, &routing, number, ItemStep::Completed)
                 }
-                _ if offset == 0 => event(offset, &routing, OPENED),
+                _ if offset == 0 || moved_from.is_some() => Event {
+                    moved_from,
+                    ..event(offset, &routing, OPENED)
+                },
                 _ => event(offset, &routing, MESSAGE),
             };
             self.events.push(written);

@@ -90,6 +90,24 @@ fn events_of_a_project_among_others() {
 }
 
 #[test]
+fn a_session_that_enters_late_and_a_client_that_comes_back() {
+    let truth = Truth::new(interests([(Selector::Project("/p".into()), Detail::Content)]))
+        .batch(["a", "c"])
+        .batch(["c>", "c"])
+        .batch(["c"]);
+    walk(truth, &ANY, allowed(1, 1, 0), 5_000);
+}
+
+#[test]
+fn a_session_that_enters_and_leaves_and_enters_again() {
+    let truth = Truth::new(interests([(Selector::Project("/p".into()), Detail::Content)]))
+        .batch(["c", "c>"])
+        .batch(["c", "c<", "c"])
+        .unseen(["c>", "a", "c"]);
+    walk(truth, &[Begin::Oldest, Begin::Now], allowed(1, 1, 0), 5_000);
+}
+
+#[test]
 fn a_client_that_comes_back_twice() {
     let truth = Truth::new(interests([(only("a"), Detail::Content)]))
         .batch(["a"])

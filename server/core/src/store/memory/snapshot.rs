@@ -12,7 +12,7 @@ use crate::event::{Encode, ItemStep};
 use crate::interest::{Detail, Interests};
 use crate::offset::Offset;
 use crate::session::{Lifecycle, Session};
-use crate::store::{Error, SessionFilter, SessionOrder, SessionSnapshot, Snapshot, SnapshotLimits};
+use crate::store::{Error, Only, SessionFilter, SessionOrder, SessionSnapshot, Shown, Snapshot, SnapshotLimits};
 
 /// One page of a list.
 pub(super) fn list(
@@ -56,20 +56,27 @@ fn passes(filter: &SessionFilter, session: &Session) -> bool {
         && (*include_archived || !session.archived)
 }
 
-/// All that interests see now.
+/// All that is to be shown now.
 pub(super) fn take(
     log: &Log,
     encode: &dyn Encode,
-    interests: &Interests,
+    shown: Shown<'_>,
     limits: SnapshotLimits,
 ) -> Result<Snapshot, Error> {
-    let mut selected: Vec<(&Session, Detail)> = log
-        .rows
-        .sessions
-        .values()
-        .filter_map(|session| Some((session, interests.detail(&session.routing())?)))
-        .collect();
-    selected.sort_unstable_by_key(|(session, _)| Reverse(session.last_offset));
+    let interests = shown.interests;
+    let detailed = |session| Some((session, shown.detail(&Session::routing(session))?));
+    let mut selected: Vec<(&Session, Detail)> = match shown.only {
+        Only::These(ids) => ids
+            .iter()
+            .filter_map(|id| log.rows.session_by_id(id))
+            .filter_map(detailed)
+            .collect(),
+        Only::All | Only::SelectedBy(_) => {
+            let mut selected: Vec<_> = log.rows.sessions.values().filter_map(detailed).collect();
+            selected.sort_unstable_by_key(|(session, _)| Reverse(session.last_offset));
+            selected
+        }
+    };
     let mut row_bytes = 0;
     let fit = selected.iter().take(limits.sessions).take_while(|(session, _)| {
         row_bytes += session.bytes();

@@ -157,7 +157,10 @@ pub async fn tenants_cannot_see_each_others_rows(subject: Subject) {
         row_bytes: 1 << 20,
         oldest: Offset::ZERO,
     };
-    let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
+    let snapshot = store
+        .snapshot(log, (&content(Selector::All)).into(), limits)
+        .await
+        .unwrap();
     assert_eq!(snapshot.sessions.len(), 1);
     assert_same_log(&snapshot.log, &mine.log);
 

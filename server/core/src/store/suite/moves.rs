@@ -21,7 +21,7 @@ use crate::event::Family;
 use crate::interest::{Detail, Interest, Interests, Selector};
 use crate::link::Link;
 use crate::offset::Offset;
-use crate::store::{Read, Store};
+use crate::store::{Only, Read, SessionSnapshot, Shown, SnapshotLimits, Store};
 use crate::window::{Budget, Window};
 
 /// A fixed disorder.
@@ -172,7 +172,11 @@ pub async fn a_snapshot_holds_what_stands_in_it_now(subject: Subject) {
         let chain = wanderers(&subject.store, seed).await;
         for (what, interests) in all_interests() {
             let limits = WIDE;
-            let snapshot = chain.store.snapshot(chain.log.key, &interests, limits).await.unwrap();
+            let snapshot = chain
+                .store
+                .snapshot(chain.log.key, (&interests).into(), limits)
+                .await
+                .unwrap();
             let held: BTreeSet<_> = snapshot.sessions.iter().map(|entry| &entry.session.id).collect();
             let standing = chain.sessions.values();
             let standing = standing.filter(|session| interests.detail(&session.routing()).is_some());
@@ -181,5 +185,52 @@ pub async fn a_snapshot_holds_what_stands_in_it_now(subject: Subject) {
                 assert_eq!(entry.session, chain.sessions[&entry.session.id], "{what} of {seed}");
             }
         }
+    }
+}
+
+pub async fn a_snapshot_is_of_what_others_select_too(subject: Subject) {
+    let chain = wanderers(&subject.store, SEEDS.start).await;
+    let whole = |entry: &SessionSnapshot| format!("{:?} {:?}", entry.session, entry.items.len());
+    for (what, interests) in all_interests() {
+        let everything = chain.store.snapshot(chain.log.key, (&interests).into(), WIDE);
+        let everything = everything.await.unwrap();
+        for (of_others, others) in all_interests() {
+            let shown = Shown {
+                interests: &interests,
+                only: Only::SelectedBy(&others),
+            };
+            let snapshot = chain.store.snapshot(chain.log.key, shown, WIDE).await.unwrap();
+            let selected = |entry: &&SessionSnapshot| others.detail(&entry.session.routing()).is_some();
+            let expected: Vec<_> = everything.sessions.iter().filter(selected).map(whole).collect();
+            let found: Vec<_> = snapshot.sessions.iter().map(whole).collect();
+            assert_eq!(found, expected, "{what}, of {of_others}");
+            assert!(!snapshot.truncated);
+        }
+    }
+}
+
+pub async fn a_snapshot_of_named_sessions_is_in_the_order_of_their_names(subject: Subject) {
+    // More than a store looks up at once.
+    const SESSIONS: usize = 600;
+    let mut chain = Chain::on(&subject.store, "t").await;
+    for nth in 0..SESSIONS {
+        chain.event(&format!("s{nth}"), MESSAGE);
+    }
+    chain.moves("s3", Some("/elsewhere"), None);
+    chain.commit().await;
+    let named: Vec<_> = (0..SESSIONS).rev().map(|nth| session_id(&format!("s{nth}"))).collect();
+    let some = [&named[..], &[session_id("unknown")]].concat();
+    let nowhere = content(Selector::Project(String::new()));
+    let shown = Shown {
+        interests: &nowhere,
+        only: Only::These(&some),
+    };
+    for (sessions, truncated) in [(SESSIONS, false), (SESSIONS - 1, false), (500, true)] {
+        let limits = SnapshotLimits { sessions, ..WIDE };
+        let snapshot = chain.store.snapshot(chain.log.key, shown, limits).await.unwrap();
+        let found: Vec<_> = snapshot.sessions.iter().map(|entry| entry.session.id.clone()).collect();
+        let wanted = named.iter().filter(|id| id.as_str() != "s3").take(sessions);
+        assert_eq!(found, wanted.cloned().collect::<Vec<_>>(), "those that stand in it now");
+        assert_eq!(snapshot.truncated, truncated, "at most {sessions}");
     }
 }

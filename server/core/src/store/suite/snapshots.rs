@@ -37,7 +37,11 @@ fn item<'a>(chain: &'a mut Chain, session: &str, kind: Kind, item: &str, step: O
 }
 
 async fn take(chain: &Chain, interests: &Interests, limits: SnapshotLimits) -> Snapshot {
-    let snapshot = chain.store.snapshot(chain.log.key, interests, limits).await.unwrap();
+    let snapshot = chain
+        .store
+        .snapshot(chain.log.key, interests.into(), limits)
+        .await
+        .unwrap();
     assert_same_log(&snapshot.log, &chain.log);
     for of in &snapshot.sessions {
         assert_eq!(of.session, chain.sessions[&of.session.id]);

@@ -93,12 +93,18 @@ pub async fn nothing_is_seen_before_its_commit(subject: Subject) {
         row_bytes: 1 << 20,
         oldest: Offset::ZERO,
     };
-    let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
+    let snapshot = store
+        .snapshot(log, (&content(Selector::All)).into(), limits)
+        .await
+        .unwrap();
     assert_same_log(&snapshot.log, &before.log);
     assert_eq!(snapshot.sessions.len(), 1);
 
     transaction.commit().await.unwrap();
-    let snapshot = store.snapshot(log, &content(Selector::All), limits).await.unwrap();
+    let snapshot = store
+        .snapshot(log, (&content(Selector::All)).into(), limits)
+        .await
+        .unwrap();
     assert_same_log(&snapshot.log, &chain.log);
     reads::check_all(&chain, &content(Selector::All), "all").await;
 }

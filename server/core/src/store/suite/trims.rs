@@ -349,7 +349,10 @@ pub async fn no_item_of_a_snapshot_is_older_than_was_asked(subject: Subject) {
         if chain.log.oldest < Offset(trimmed) {
             chain.commit_trim(Offset(trimmed), ALL).await;
         }
-        let snapshot = chain.store.snapshot(chain.log.key, &all, limits(oldest, items)).await;
+        let snapshot = chain
+            .store
+            .snapshot(chain.log.key, (&all).into(), limits(oldest, items))
+            .await;
         let session = snapshot.unwrap().sessions.remove(0);
         let offsets: Vec<_> = session.items.iter().map(|event| event.offset.0).collect();
         assert_eq!(offsets, expected, "from {oldest}, {items} items");

@@ -9,7 +9,7 @@ use crate::offset::{Index, Offset};
 use crate::resume_token::{Kind, Place};
 use crate::retention::Retention;
 use crate::store::{Missing, Store as _};
-use crate::subscription::frame::{Answer, Frame, GapReason, ResetReason, Sent};
+use crate::subscription::frame::{Answer, Frame, GapReason, ResetReason, Sent, SnapshotReason};
 use crate::subscription::start::{OnGap, Start};
 use crate::subscription::{Error, Request};
 use crate::testing::rig::{Rig, next, offsets, request, until_caught_up};
@@ -271,10 +271,13 @@ async fn a_stream_that_retention_passes_is_told_as_it_asked() {
     let frames: Vec<Sent> = passed(OnGap::Continue).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(gaps(&frames), [(1, 1003, vec![missing("busy", 0, 1003)])]);
     let frames: Vec<Sent> = passed(OnGap::Snapshot).await.into_iter().map(Result::unwrap).collect();
-    let Frame::SnapshotBegin { reason, offset } = frames[0].frame else {
+    let Frame::SnapshotBegin { reason, offset, .. } = frames[0].frame else {
         panic!("{:?}", frames[0].frame)
     };
-    assert_eq!((reason, offset), (Some(ResetReason::ResumeTokenTooOld), Offset(1004)));
+    assert_eq!(
+        (reason, offset),
+        (SnapshotReason::Reset(ResetReason::ResumeTokenTooOld), Offset(1004))
+    );
     assert!(
         frames
             .iter()

@@ -7,7 +7,7 @@ use crate::link::Link;
 use crate::offset::{Epoch, Offset, Time};
 use crate::resume_token::{KeyId, Keyring, Kind, Place, ResumeKey};
 use crate::subscription::Error;
-use crate::subscription::frame::{Answer, Frame, ResetReason, Sent};
+use crate::subscription::frame::{Answer, Frame, ResetReason, Sent, SnapshotReason};
 use crate::subscription::start::{OnGap, Start};
 use crate::testing::rig::{Rig, next, offsets, request, until_caught_up};
 use crate::testing::{draft, interests, only, tenant};
@@ -69,7 +69,7 @@ fn has_snapshot(frames: &[Sent]) -> bool {
 /// It was reset for this reason: a snapshot that says so, nothing of history, then the tail.
 fn assert_reset(frames: &[Sent], reason: ResetReason) {
     assert_eq!(answer(frames), (Answer::Reset(reason), 14));
-    let begins = |sent: &Sent| matches!(sent.frame, Frame::SnapshotBegin { reason: Some(told), offset: Offset(14) } if told == reason);
+    let begins = |sent: &Sent| matches!(sent.frame, Frame::SnapshotBegin { reason: SnapshotReason::Reset(told), offset: Offset(14), .. } if told == reason);
     assert!(begins(&frames[1]), "{:?}", frames[1]);
     assert!(has_snapshot(frames) && offsets(frames).is_empty());
 }

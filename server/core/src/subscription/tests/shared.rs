@@ -9,7 +9,7 @@ use crate::interest::{Detail, Interests, Selector};
 use crate::limits;
 use crate::offset::Offset;
 use crate::resume_token::Kind;
-use crate::subscription::frame::{Frame, ResetReason, Sent};
+use crate::subscription::frame::{Frame, ResetReason, Sent, SnapshotReason};
 use crate::subscription::start::Start;
 use crate::testing::rig::{Rig, item_draft, next, offsets, request, until_caught_up};
 use crate::testing::{draft, interests, only, within};
@@ -130,10 +130,13 @@ async fn a_stalled_readers_pages_are_taken_back_and_it_begins_again_with_what_is
     let whole = until_caught_up(&mut other).await;
     let rest = until_caught_up(&mut stalled).await;
     assert_eq!(rig.snapshots.counters().revoked.load(Ordering::Relaxed), 1);
-    let Frame::SnapshotBegin { reason, offset } = rest[0].frame else {
+    let Frame::SnapshotBegin { reason, offset, .. } = rest[0].frame else {
         panic!("a new one begins, not {:?}", rest[0].frame)
     };
-    assert_eq!((reason, offset), (Some(ResetReason::SnapshotIncomplete), Offset(6)));
+    assert_eq!(
+        (reason, offset),
+        (SnapshotReason::Reset(ResetReason::SnapshotIncomplete), Offset(6))
+    );
     assert_eq!(rest.len(), whole.len() - 1, "all but `subscribed`");
     assert_eq!(taken(&rig), 2, "it shares the newer one");
     for sent in frames.iter().chain(&rest) {

@@ -11,12 +11,13 @@ use crate::subscription::start::Start;
 use crate::testing::rig::{Rig, delta, item_draft, next, offsets, request, until_caught_up};
 use crate::testing::{OPENED, draft, draft_of, interests, only, session, within};
 
-const fn name(frame: &Frame) -> &'static str {
+pub(super) const fn name(frame: &Frame) -> &'static str {
     match frame {
         Frame::Subscribed { .. } => "subscribed",
         Frame::SnapshotBegin { .. } => "begin",
         Frame::SnapshotPage(_) => "page",
         Frame::SnapshotEnd { .. } => "end",
+        Frame::Updated { .. } => "updated",
         Frame::Events { .. } => "events",
         Frame::Deltas(_) => "deltas",
         Frame::ItemText(_) => "text",
@@ -29,7 +30,7 @@ const fn name(frame: &Frame) -> &'static str {
     }
 }
 
-fn names(frames: &[Sent]) -> Vec<&'static str> {
+pub(super) fn names(frames: &[Sent]) -> Vec<&'static str> {
     frames.iter().map(|sent| name(&sent.frame)).collect()
 }
 
