@@ -87,6 +87,19 @@ impl Client {
         Ok(Frames::new(response.into_inner()))
     }
 
+    /// Asks for other interests of an open stream. Returns the newest revision.
+    pub async fn update(&self, id: &str, revision: u64, interests: Vec<v1::Interest>) -> Result<u64, Status> {
+        let request = v1::UpdateSubscriptionRequest {
+            subscription_id: id.into(),
+            revision,
+            interests,
+        };
+        let mut client = self.streams.clone();
+        let answer = client.update_subscription(request);
+        let response = within("the answer to UpdateSubscription", answer).await?;
+        Ok(response.into_inner().revision)
+    }
+
     /// The whole history that interests match, oldest first, page by page.
     pub async fn history(&self, interests: Vec<v1::Interest>) -> Vec<v1::Event> {
         let mut client = self.events.clone();

@@ -134,6 +134,29 @@ impl Append {
         self.with(Payload::SessionOpened(opened))
     }
 
+    /// The session comes to lie below another.
+    #[must_use]
+    pub fn moves_below(self, parent: &str) -> Append {
+        let updated = v1::SessionUpdated {
+            parent_session: Some(by_id(parent)),
+            ..v1::SessionUpdated::default()
+        };
+        self.with(Payload::SessionUpdated(updated))
+    }
+
+    /// The session comes to belong to another project.
+    #[must_use]
+    pub fn moves_to(self, project: &str) -> Append {
+        let facts = v1::SessionFacts {
+            project: project.into(),
+            ..v1::SessionFacts::default()
+        };
+        self.with(Payload::SessionUpdated(v1::SessionUpdated {
+            facts: Some(facts),
+            ..v1::SessionUpdated::default()
+        }))
+    }
+
     /// The session closes.
     #[must_use]
     pub fn closes(self) -> Append {

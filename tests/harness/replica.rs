@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bellboard_proto::v1::{self, delta::Fragment, event::Payload, item_text::State, subscribe_response::Frame};
 
 use crate::events::text;
+use crate::stream::of_sessions;
 
 /// A client's state.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +17,10 @@ pub struct Replica {
     pub sessions: BTreeMap<String, (u64, Vec<v1::Event>)>,
     /// Texts of items that are open, by session and item.
     pub texts: BTreeMap<(String, String), String>,
+    /// The offset of the snapshot of sessions that is under way.
+    under_way: Option<u64>,
+    /// Per session that came in such a snapshot the offset that it is as of: its events before that are in it.
+    held: BTreeMap<String, u64>,
 }
 
 impl Replica {
@@ -25,10 +30,16 @@ impl Replica {
     /// When it repeats an event, or shows text that the item does not turn out to have.
     pub fn take(&mut self, frame: &Frame) {
         match frame {
+            Frame::SnapshotBegin(begin) if of_sessions(begin) => self.under_way = Some(begin.offset),
             Frame::SnapshotBegin(_) => *self = Replica::default(),
+            Frame::SnapshotEnd(_) => self.under_way = None,
             Frame::SnapshotPage(page) => {
                 for entry in &page.sessions {
                     let session = entry.session.clone().unwrap_or_default();
+                    if let Some(offset) = self.under_way {
+                        self.forget(&session.session_id);
+                        self.held.insert(session.session_id.clone(), offset);
+                    }
                     self.sessions
                         .insert(session.session_id, (session.event_count, entry.items.clone()));
                     entry.item_texts.iter().for_each(|text| self.replace(text));
@@ -64,7 +75,21 @@ impl Replica {
             .collect()
     }
 
+    /// Forgets what is known of a session.
+    pub fn forget(&mut self, session: &str) {
+        self.events.retain(|_, event| event.session_id != session);
+        self.sessions.remove(session);
+        self.texts.retain(|(of, _), _| of != session);
+    }
+
     fn event(&mut self, event: &v1::Event) {
+        if self
+            .held
+            .get(&event.session_id)
+            .is_some_and(|offset| event.offset < *offset)
+        {
+            return;
+        }
         let repeated = self.events.insert(event.offset, event.clone());
         assert!(repeated.is_none(), "offset {} was delivered twice", event.offset);
         let item = (event.session_id.clone(), event.item_id.clone());

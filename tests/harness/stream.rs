@@ -5,6 +5,13 @@ use tonic::{Status, Streaming};
 
 use crate::within;
 
+/// Whether a snapshot is of some sessions only, and leaves the stream's place.
+#[must_use]
+pub fn of_sessions(begin: &v1::SnapshotBegin) -> bool {
+    use v1::SnapshotReason::{InterestAdded, SessionEntered};
+    matches!(begin.reason(), SessionEntered | InterestAdded)
+}
+
 /// An open stream.
 #[derive(Debug)]
 pub struct Frames {
@@ -105,7 +112,13 @@ impl Frames {
                 return;
             }
             Frame::SnapshotBegin(begin) => {
-                self.next = Some(begin.offset);
+                assert!(
+                    Some(begin.offset) >= self.next,
+                    "a snapshot is older than the stream's place"
+                );
+                if !of_sessions(begin) {
+                    self.next = Some(begin.offset);
+                }
                 return;
             }
             Frame::Events(batch) => {

@@ -28,6 +28,7 @@ mod backup;
 mod connectors;
 mod every_frame;
 mod ownership;
+mod watching;
 mod hostile;
 mod limits;
 mod permission;
