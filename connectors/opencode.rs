@@ -151,7 +151,7 @@ pub async fn follow<S: Sink>(
     };
     // A sink that has no room, or takes nothing any more, does not hold the end up: its hub finds out by the lease.
     let left = tokio::time::timeout(publish::CLOSE_TIMEOUT, tap.leave(why)).await;
-    let followed = followed.and(left.unwrap_or(Ok(())).map_err(Error::Sink));
+    let followed = followed.and_then(|()| left.unwrap_or(Ok(())).map_err(Error::Sink));
     tap.report().log();
     let report = tap.report().clone();
     (followed, tap.sink, report)

@@ -348,7 +348,7 @@ async fn a_person_renames_a_session_that_a_writer_holds() {
         }),
         update_mask: None,
     };
-    let renamed = within("the update", client.events.update_session(update))
+    let renamed = Box::pin(within("the update", client.events.update_session(update)))
         .await
         .unwrap();
     assert_eq!(
