@@ -153,6 +153,17 @@ pub(crate) fn moved_to(event: &mut Event, to: Option<Arc<Routing>>, from: Arc<Ro
     of.moved_from = Some(from);
 }
 
+/// The event, as one that moved its session to where it stands now.
+pub(crate) fn moved(mut event: Event, from: Arc<Routing>) -> Event {
+    moved_to(&mut event, None, from);
+    event
+}
+
+/// The part in its session of an event that has one.
+pub(crate) fn in_session(event: &Event) -> &InSession {
+    event.in_session().unwrap()
+}
+
 /// An event without a session, of a writer that holds these.
 pub(crate) fn of_tenant(offset: u64, held: &[&str]) -> Event {
     let held: Vec<_> = held.iter().map(|id| routing(id)).collect();

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{Event, Routing};
+use crate::event::{Event, InSession, Routing};
 use crate::id::SessionId;
 use crate::interest::Interests;
 use crate::interest::gain::{self, Gain};
@@ -64,9 +64,10 @@ pub(crate) fn sift(batch: Arc<Batch>, interests: &Interests, held: &Held) -> (Ar
             Gain::Nothing => {}
             Gain::Deltas => read = Read::TextsLost,
             Gain::Events => {
+                let Some(of) = event.in_session() else { continue };
                 read = Read::Entered(Entry {
                     at: event.offset,
-                    routing: event.routing.clone(),
+                    routing: of.routing.clone(),
                     before: held.before(event.offset).cloned().collect(),
                 });
                 end = Some((at + 1, event.offset.next(), event.link));
@@ -84,14 +85,19 @@ pub(crate) fn sift(batch: Arc<Batch>, interests: &Interests, held: &Held) -> (Ar
 }
 
 fn gain_at(event: &Event, interests: &Interests, held: &Held) -> Gain {
-    let Some(stood) = &event.moved_from else {
+    let Some(InSession {
+        routing,
+        moved_from: Some(stood),
+        ..
+    }) = event.in_session()
+    else {
         return Gain::Nothing;
     };
     let all: Vec<&Interests> = held.before(event.offset).chain([interests]).collect();
-    let own = gain::by_move(&all, stood, &event.routing);
+    let own = gain::by_move(&all, stood, routing);
     // A snapshot that is newer than the event was given already: it holds the session as it came to be. What lies below it may not be in it.
     let own = if held.has(event) { own.min(Gain::Deltas) } else { own };
-    own.max(gain::below(&all, stood, &event.routing))
+    own.max(gain::below(&all, stood, routing))
 }
 
 /// What was given ahead of the place: snapshots of sessions, as of offsets that the stream has yet to come past. Nothing once it has.
@@ -147,7 +153,8 @@ impl Held {
 
     /// Whether a snapshot has this event.
     fn has(&self, event: &Event) -> bool {
-        let session = &event.routing.session;
+        let Some(of) = event.in_session() else { return false };
+        let session = &of.routing.session;
         let snapshots = self.0.iter().flat_map(|ahead| &ahead.snapshots);
         let mut newer = snapshots.filter(|snapshot| event.offset < snapshot.offset);
         newer.any(|snapshot| snapshot.of().binary_search(session).is_ok())
@@ -166,7 +173,7 @@ impl Held {
 mod tests {
     use super::*;
     use crate::interest::{Detail, Selector};
-    use crate::testing::{MESSAGE, OPENED, event, interests, link_before, only, routing, session};
+    use crate::testing::{MESSAGE, OPENED, event, interests, link_before, moved, only, routing, session};
 
     fn at(id: &str, project: &str) -> Arc<Routing> {
         Arc::new(Routing {
@@ -177,10 +184,7 @@ mod tests {
 
     /// `a` speaks, moves into `/p`, speaks, and moves out of it; `b` is in it all the time.
     fn batch() -> Arc<Batch> {
-        let moved = |offset, from: &str, to: &str| Event {
-            moved_from: Some(at("a", from)),
-            ..event(offset, &at("a", to), OPENED)
-        };
+        let moved = |offset, from: &str, to: &str| moved(event(offset, &at("a", to), OPENED), at("a", from));
         let events = vec![
             event(0, &at("b", "/p"), MESSAGE),
             moved(1, "/q", "/p"),

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::handoff::tests::world::{Truth, parse};
 use crate::id::SessionId;
 use crate::offset::Offset;
-use crate::testing::link_before;
+use crate::testing::{in_session, link_before};
 use crate::window::deltas::ItemText;
 
 /// A frame of the model's streams.
@@ -67,7 +67,7 @@ impl Client {
     }
 
     fn has(&self, event: &Event) -> bool {
-        let floor = self.floors.get(&event.routing.session);
+        let floor = self.floors.get(&in_session(event).routing.session);
         floor.is_some_and(|floor| event.offset < *floor)
     }
 

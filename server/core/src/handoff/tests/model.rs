@@ -18,7 +18,7 @@ use crate::link::Link;
 use crate::log::Log;
 use crate::offset::Offset;
 use crate::testing::explorer::Explorer;
-use crate::testing::{at_every_lock, interests, link_before, only, point, session};
+use crate::testing::{at_every_lock, in_session, interests, link_before, only, point, session};
 
 /// More than any run needs: beyond it somebody spins.
 const STEPS_MAX: u32 = 2000;
@@ -192,7 +192,7 @@ impl World {
         let lacking = state.client.lacks(&self.truth, until, tail);
         assert!(lacking.is_empty(), "reliable: {lacking:?} are missing behind {until}");
         for event in self.truth.events.iter().filter(|event| self.truth.enters(event)) {
-            let session = &event.routing.session;
+            let session = &in_session(event).routing.session;
             let floor = state.client.floors.get(session);
             let is_whole = state.client.begun > Some(event.offset) || floor.is_some_and(|floor| *floor > event.offset);
             let stays = self.truth.stands_inside(session, tail);

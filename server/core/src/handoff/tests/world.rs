@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Event, ItemKey, ItemStep, Routing};
+use crate::event::{Event, InSession, ItemKey, ItemStep, Routing};
 use crate::id::SessionId;
 use crate::interest::Interests;
 use crate::interest::gain::{self, Gain};
 use crate::limits;
 use crate::offset::Offset;
-use crate::testing::{MESSAGE, OPENED, event, item_event, routing, session};
+use crate::testing::{MESSAGE, OPENED, event, in_session, item_event, moved, routing, session};
 use crate::window::deltas::{Channel, Delta};
 
 /// What the appender does next.
@@ -61,16 +61,19 @@ impl Truth {
 
     /// Whether the event brings its session into the interests.
     pub(super) fn enters(&self, event: &Event) -> bool {
-        let before = event.moved_from.as_ref();
-        before.is_some_and(|before| gain::by_move(&[&self.interests], before, &event.routing) == Gain::Events)
+        let InSession {
+            routing, moved_from, ..
+        } = in_session(event);
+        let gained = |before: &Arc<Routing>| gain::by_move(&[&self.interests], before, routing) == Gain::Events;
+        moved_from.as_ref().is_some_and(gained)
     }
 
     /// Whether the session is wanted where it stands at this offset.
     pub(super) fn stands_inside(&self, session: &SessionId, offset: Offset) -> bool {
         let newest = self.events[..offset.0 as usize]
             .iter()
-            .rfind(|event| event.routing.session == *session);
-        newest.is_some_and(|event| self.interests.detail(&event.routing).is_some())
+            .rfind(|event| in_session(event).routing.session == *session);
+        newest.is_some_and(|event| self.interests.detail(&in_session(event).routing).is_some())
     }
 
     /// The offsets of `[from, until)` that the subscriber wants.
@@ -168,11 +171,11 @@ impl Truth {
                     self.items[number.parse::<usize>().unwrap()].completed = Some(Offset(offset));
                     item_event(offset, &routing, number, ItemStep::Completed)
                 }
-                _ if offset == 0 || moved_from.is_some() => Event {
-                    moved_from,
-                    ..event(offset, &routing, OPENED)
+                _ => match moved_from {
+                    Some(from) => moved(event(offset, &routing, OPENED), from),
+                    None if offset == 0 => event(offset, &routing, OPENED),
+                    None => event(offset, &routing, MESSAGE),
                 },
-                _ => event(offset, &routing, MESSAGE),
             };
             self.events.push(written);
         }

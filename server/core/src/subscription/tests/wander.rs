@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::event::Event;
+use crate::event::{Event, InSession};
 use crate::id::SessionId;
 use crate::interest::{Detail, Interests, Selector};
 use crate::offset::Offset;
@@ -17,7 +17,7 @@ use crate::subscription::start::Start;
 use crate::subscription::updating::Update;
 use crate::subscription::{Request, Subscription};
 use crate::testing::rig::{Rig, append, request};
-use crate::testing::{draft, interests, moves, only, session, within};
+use crate::testing::{draft, in_session, interests, moves, only, session, within};
 
 /// What a client knows of one session.
 #[derive(Clone, Debug)]
@@ -138,30 +138,35 @@ impl Mirror {
     }
 
     fn event(&mut self, event: &Event) {
-        let id = &event.routing.session;
+        let InSession {
+            index,
+            routing,
+            moved_from,
+        } = in_session(event);
+        let id = &routing.session;
         if self.floors.get(id).is_some_and(|offset| event.offset < *offset) {
             return;
         }
         let detail = |routing| self.interests.detail(routing);
-        let before = event.moved_from.as_deref();
+        let before = moved_from.as_deref();
         let enters = before.is_some_and(|before| detail(before).is_none());
-        let is_whole = detail(before.unwrap_or(&event.routing)) > Some(Detail::Summary);
+        let is_whole = detail(before.unwrap_or(routing)) > Some(Detail::Summary);
         // Before what was added is passed, only what was wanted before comes of what left again; another stream does not know of that.
         let is_loose = event.offset < self.newest;
         let expected = self.known.get(id).map_or(0, |known| known.events);
         if !enters && !is_loose && is_whole {
-            assert_eq!(event.index.0, expected, "{id} at {}: no hole, no repeat", event.offset);
+            assert_eq!(index.0, expected, "{id} at {}: no hole, no repeat", event.offset);
         }
-        assert!(event.index.0 >= expected, "{id} at {}: no repeat", event.offset);
+        assert!(index.0 >= expected, "{id} at {}: no repeat", event.offset);
         let known = Known {
-            events: event.index.0 + 1,
-            routing: (*event.routing).clone(),
+            events: index.0 + 1,
+            routing: (**routing).clone(),
         };
         self.known.insert(id.clone(), known);
         if before.is_some() {
             for (below, known) in &mut self.known {
                 let passed = self.floors.get(below).is_none_or(|offset| event.offset >= *offset);
-                if passed && let Some(routing) = known.routing.below(&event.routing) {
+                if passed && let Some(routing) = known.routing.below(routing) {
                     known.routing = routing;
                 }
             }
