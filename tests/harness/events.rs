@@ -144,19 +144,6 @@ impl Append {
         self.with(Payload::SessionUpdated(updated))
     }
 
-    /// The session comes to belong to another project.
-    #[must_use]
-    pub fn moves_to(self, project: &str) -> Append {
-        let facts = v1::SessionFacts {
-            project: project.into(),
-            ..v1::SessionFacts::default()
-        };
-        self.with(Payload::SessionUpdated(v1::SessionUpdated {
-            facts: Some(facts),
-            ..v1::SessionUpdated::default()
-        }))
-    }
-
     /// The session closes.
     #[must_use]
     pub fn closes(self) -> Append {

@@ -127,11 +127,11 @@ fn connector_step(payload: Option<&Payload>, writer: Option<&WriterId>) -> Resul
     };
     if connector.is_empty() || connector.len() > NAME_BYTES_MAX || connector.chars().any(char::is_control) {
         let problem = format!("is empty, or has a control character or more than {NAME_BYTES_MAX} bytes");
-        return Err(Fault::new(&format!("event.{field}.connector_id"), problem).with("limit", NAME_BYTES_MAX));
+        return Err(Fault::new(format!("event.{field}.connector_id"), problem).with("limit", NAME_BYTES_MAX));
     }
     if !of.is_empty() && of != writer.as_str() {
         let problem = format!("is not {writer}, which sends it; leave it out");
-        return Err(Fault::new(&format!("event.{field}.writer_id"), problem));
+        return Err(Fault::new(format!("event.{field}.writer_id"), problem));
     }
     Ok(Some(match payload {
         Some(Payload::ConnectorOnline(_)) => ConnectorStep::Online(connector.as_str().into()),

@@ -215,9 +215,11 @@ async fn resumed(rig: &Rig, sent: &Sent, wanted: &Interests, unsynced: &[&str]) 
     let Frame::Subscribed { answer, .. } = frames[0].frame else {
         panic!("the first frame is always subscribed")
     };
-    let reason = |sent: &Sent| match sent.frame {
-        Frame::SnapshotBegin { reason, .. } => Some(reason),
-        _ => None,
+    let reason = |sent: &Sent| {
+        if let Frame::SnapshotBegin { reason, .. } = sent.frame {
+            return Some(reason);
+        }
+        None
     };
     (answer, frames.iter().filter_map(reason).collect())
 }

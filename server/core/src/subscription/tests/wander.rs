@@ -110,7 +110,11 @@ impl Mirror {
             }
             Frame::CaughtUp(tail) => assert_eq!(*tail, self.place),
             Frame::FellBehind(_) => {}
-            other => panic!("not in this world: {other:?}"),
+            other @ (Frame::Deltas(_)
+            | Frame::ItemText(_)
+            | Frame::Gap { .. }
+            | Frame::CredentialExpiring(_)
+            | Frame::Closing { .. }) => panic!("not in this world: {other:?}"),
         }
         self.kind = sent.place.kind;
         if self.kind == Kind::Complete {
@@ -289,7 +293,7 @@ impl Client {
             .mirror
             .asked
             .take()
-            .map_or(self.mirror.interests.clone(), |(_, asked)| asked);
+            .map_or_else(|| self.mirror.interests.clone(), |(_, asked)| asked);
         let mut unsynced = Vec::new();
         if dice.throw(2) == 0 {
             mirror.interests = mirror.token_of.clone();
