@@ -251,7 +251,7 @@ async fn a_key_is_good_and_revoked_at_every_node() {
     cli(&data[1], &["key", "revoke", id]).await;
     for mut stream in streams {
         let closing = stream.until("the end of the stream", |frame| match frame {
-            v1::subscribe_response::Frame::Closing(closing) => Some(closing.clone()),
+            v1::subscribe_response::Frame::Closing(closing) => Some(*closing),
             _ => None,
         });
         assert_eq!(closing.await.reason(), v1::ClosingReason::PermissionRevoked);
