@@ -7852,8 +7852,7 @@ impl ::prost::Name for AllSelector {
         "/bellboard.v1.AllSelector".into()
     }
 }
-/// Selects the sessions of a project. One that moves there enters with a snapshot of it (not built yet: with the event that
-/// moves it).
+/// Selects the sessions of a project. One that moves there enters with a snapshot of it, right behind the event that moves it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProjectSelector {
     /// The project, normalised by the hub as in `SessionKey`. Required.
@@ -7893,8 +7892,8 @@ pub struct SessionSelector {
     /// The session. Required. It need not exist yet.
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
-    /// Whether sessions below it are selected too, at any depth; one that is linked later enters with a snapshot of it (not
-    /// built yet: with the event that links it).
+    /// Whether sessions below it are selected too, at any depth; one that is linked later enters with a snapshot of it, right
+    /// behind the event that links it, and so does all that lies below that one.
     #[prost(bool, tag = "2")]
     pub with_descendants: bool,
 }
@@ -9506,7 +9505,7 @@ pub struct SubscribeRequest {
     /// INTERESTS_CHANGED. So this explains sessions that were added and nothing else: nothing that was removed, no project,
     /// vendor or all, and no session that the former interests selected with another detail or other families. Who changed
     /// its interests in another way redials with those that the resume token is of, and calls `UpdateSubscription` again. At
-    /// most 64; one that no session selector names is passed over. Empty without a resume token. Not looked at yet.
+    /// most 64; one that no session selector names is passed over. Empty without a resume token.
     #[prost(string, repeated, tag = "7")]
     pub unsynced_session_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// What to do when the resume token's events are not all to be had.
@@ -10046,11 +10045,11 @@ pub struct SubscriptionUpdated {
     /// The client's revision that is in force from here on.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
-    /// Whether a snapshot with reason INTEREST_ADDED follows, of the sessions of which more events are wanted than before. If
-    /// so, this frame's resume token and all up to the snapshot's last page are still of the old interests: a resume with the
-    /// old ones continues right here, and one with the new ones names what was added in `unsynced_session_ids`. The resume
-    /// token of `snapshot_end` is of the new interests. If not, nothing was added but deltas, and the resume token of this
-    /// frame is of the new interests already.
+    /// Whether a snapshot with reason INTEREST_ADDED follows, of the sessions that those of the new interests match which no
+    /// single one of the old ones covers. If so, this frame's resume token and all up to the snapshot's last page are still of
+    /// the old interests: a resume with the old ones continues right here, and one with the new ones names what was added in
+    /// `unsynced_session_ids`. The resume token of `snapshot_end` is of the new interests. If not, nothing was added but
+    /// deltas, and the resume token of this frame is of the new interests already.
     #[prost(bool, tag = "2")]
     pub snapshot_follows: bool,
 }
@@ -10338,10 +10337,11 @@ pub enum SnapshotReason {
     /// its events are wanted from there on than before. Earlier events of them are not sent. The resume token of that `events`
     /// frame, and all until the snapshot's end, are answered with RESET and SNAPSHOT_INCOMPLETE. In a replay too: then the
     /// snapshot is as of now, not as of the event. Where only deltas are wanted more than before, item texts come and no
-    /// snapshot. Not built yet.
+    /// snapshot.
     SessionEntered = 3,
     /// `UpdateSubscription` added the sessions, or a resume named them in `unsynced_session_ids`. Resume tokens are of the
-    /// interests before the addition until its end. Not built yet.
+    /// interests before the addition until its end. A session that left the interests again before `offset` is not in the
+    /// pages either.
     InterestAdded = 4,
 }
 impl SnapshotReason {
@@ -10516,8 +10516,8 @@ pub mod subscribe_service_client {
         /// Replaces the interests of an open stream; takes effect there at the frame `subscription_updated`. May be repeated: a
         /// revision that is not above the newest changes nothing. Where several are taken before one took effect, the newest does
         /// and the others are not told of. A stream that ends meanwhile forgets what did not take effect: redial, and call again.
-        /// Another principal's stream is answered like one that never was. Not built yet: UNIMPLEMENTED. Errors:
-        /// SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE, INVALID_FIELD.
+        /// Another principal's stream is answered like one that never was. Errors: SUBSCRIPTION_NOT_FOUND,
+        /// SUBSCRIPTION_ELSEWHERE, INVALID_FIELD.
         pub async fn update_subscription(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateSubscriptionRequest>,

@@ -2292,8 +2292,8 @@ pub mod subscribe_service_server {
         /// Replaces the interests of an open stream; takes effect there at the frame `subscription_updated`. May be repeated: a
         /// revision that is not above the newest changes nothing. Where several are taken before one took effect, the newest does
         /// and the others are not told of. A stream that ends meanwhile forgets what did not take effect: redial, and call again.
-        /// Another principal's stream is answered like one that never was. Not built yet: UNIMPLEMENTED. Errors:
-        /// SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_ELSEWHERE, INVALID_FIELD.
+        /// Another principal's stream is answered like one that never was. Errors: SUBSCRIPTION_NOT_FOUND,
+        /// SUBSCRIPTION_ELSEWHERE, INVALID_FIELD.
         async fn update_subscription(
             &self,
             request: tonic::Request<crate::v1::UpdateSubscriptionRequest>,
