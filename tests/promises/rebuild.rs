@@ -99,12 +99,12 @@ async fn rows_that_were_changed_behind_the_hubs_back_are_found_and_put_right() {
     .await;
     change(
         data.path(),
-        "UPDATE sessions SET trimmed_index = 0, trimmed_families = '' WHERE id = 'closed'",
+        "UPDATE sessions SET trimmed_index = 0, trimmed_families = '[]' WHERE id = 'closed'",
     )
     .await;
     change(
         data.path(),
-        "UPDATE sessions SET closed = NULL, lifecycle = 0 WHERE id = 'closed'",
+        "UPDATE sessions SET closed = NULL, lifecycle = 1 WHERE id = 'closed'",
     )
     .await;
     let (code, told) = rebuild(&data, &["--dry-run"]).await;
