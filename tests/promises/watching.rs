@@ -242,7 +242,7 @@ async fn an_old_revision_is_answered_with_the_newest_and_changes_nothing() {
         &zero.unwrap_err(),
         Code::InvalidArgument,
         ErrorReason::InvalidField,
-        &[],
+        &[("field", "revision")],
     );
     let none = client.update(&id, 6, Vec::new()).await.unwrap_err();
     assert_eq!(crate::reset::reason(&none), ErrorReason::InvalidField);
@@ -297,6 +297,8 @@ struct Follower {
     frames: usize,
     cut: usize,
     resets: usize,
+    /// Why the snapshot comes that is under way.
+    reason: v1::SnapshotReason,
 }
 
 impl Follower {
@@ -343,12 +345,15 @@ impl Follower {
                     assert_eq!(
                         subscribed.reason(),
                         v1::ResetReason::SnapshotIncomplete,
-                        "no other is due here"
+                        "no other is due here, cut after frame {}",
+                        self.cut
                     );
                     self.resets += 1;
                 }
             }
-            Frame::SnapshotEnd(_) => self.unsynced.clear(),
+            Frame::SnapshotBegin(begin) => self.reason = begin.reason(),
+            // A session that entered by itself says nothing of what was added.
+            Frame::SnapshotEnd(_) if self.reason != v1::SnapshotReason::SessionEntered => self.unsynced.clear(),
             Frame::SubscriptionUpdated(updated) if !updated.snapshot_follows => self.unsynced.clear(),
             _ => {}
         }
@@ -371,6 +376,7 @@ async fn run(client: &Client, cut: usize) -> Follower {
         frames: 0,
         cut,
         resets: 0,
+        reason: v1::SnapshotReason::Unspecified,
     };
     client
         .append(["s", "t", "child", "root"].map(|id| on(id).says("one")).into())
