@@ -299,6 +299,8 @@ struct Follower {
     resets: usize,
     /// Why the snapshot comes that is under way.
     reason: v1::SnapshotReason,
+    /// Whether the open stream was asked for more than it was opened with.
+    changed: bool,
 }
 
 impl Follower {
@@ -309,6 +311,7 @@ impl Follower {
         self.revision += 1;
         if let Some((_, id)) = &self.stream {
             let taken = self.client.update(id, self.revision, self.wanted.clone()).await;
+            self.changed = true;
             assert_eq!(taken.unwrap(), self.revision);
         }
     }
@@ -332,6 +335,7 @@ impl Follower {
                 request.unsynced_session_ids.clone_from(&self.unsynced);
             }
             self.stream = Some((self.client.subscribe(request).await, String::new()));
+            self.changed = false;
             return;
         };
         let frame = stream.next().await;
@@ -352,8 +356,13 @@ impl Follower {
                 }
             }
             Frame::SnapshotBegin(begin) => self.reason = begin.reason(),
-            // A session that entered by itself says nothing of what was added.
-            Frame::SnapshotEnd(_) if self.reason != v1::SnapshotReason::SessionEntered => self.unsynced.clear(),
+            Frame::SnapshotEnd(_) => match self.reason {
+                v1::SnapshotReason::InterestAdded => self.unsynced.clear(),
+                // It is of what the stream was opened with.
+                v1::SnapshotReason::Start | v1::SnapshotReason::Reset if !self.changed => self.unsynced.clear(),
+                // A session that entered by itself says nothing of what was added.
+                _ => {}
+            },
             Frame::SubscriptionUpdated(updated) if !updated.snapshot_follows => self.unsynced.clear(),
             _ => {}
         }
@@ -377,6 +386,7 @@ async fn run(client: &Client, cut: usize) -> Follower {
         cut,
         resets: 0,
         reason: v1::SnapshotReason::Unspecified,
+        changed: false,
     };
     client
         .append(["s", "t", "child", "root"].map(|id| on(id).says("one")).into())
